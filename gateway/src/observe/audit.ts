@@ -1,0 +1,30 @@
+import type { DestinationStream } from 'pino';
+
+/** Names of audit events: those of the reference gateway, then our own. */
+export type AuditEvent =
+  | 'config.load'
+  | 'config.reject'
+  | 'session.mint'
+  | 'session.refresh'
+  | 'session.revoke'
+  | 'session.exchange'
+  | 'device.authorize'
+  | 'device.verify'
+  | 'auth.denied'
+  | 'access.denied'
+  | 'inference'
+  | 'managed.serve'
+  | 'spend.blocked'
+  | 'admin.denied';
+
+export type Audit = (event: AuditEvent, fields: Record<string, unknown>) => void;
+
+/**
+ * The audit stream: one JSON object a line, `{"ts","evt",…}`, whatever the log level is.
+ * Fields must hold no prompt, completion, token or secret.
+ */
+export function createAudit(stream: DestinationStream, clock: () => Date = () => new Date()): Audit {
+  return (event, fields) => {
+    stream.write(`${JSON.stringify({ ts: clock().toISOString(), evt: event, ...fields })}\n`);
+  };
+}

@@ -1,0 +1,15 @@
+/** Tests run on the TypeScript sources themselves: the `source` condition of every workspace's exports. */
+export default {
+  testEnvironment: 'node',
+  testEnvironmentOptions: { customExportConditions: ['source', 'node', 'import'] },
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: {
+    '^.+\\.ts$': [
+      '@swc/jest',
+      { jsc: { target: 'es2024', parser: { syntax: 'typescript' } }, module: { type: 'es6' } },
+    ],
+  },
+  testMatch: ['<rootDir>/{contract,crds,dev,prisma,operator,gateway,e2e,bench}/src/**/*.test.ts'],
+  modulePathIgnorePatterns: ['/dist/'],
+  testTimeout: 30_000,
+};

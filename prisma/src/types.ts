@@ -1,0 +1,134 @@
+/**
+ * What the gateway and the operator ask of the store. Implementations live beside this file and are the only
+ * code that speaks SQL. Every `*Hash` is a SHA-256 digest of a secret that the store never sees; everything
+ * `*Sealed` is ciphertext that the store cannot read. Times are `Date`s of the caller's clock.
+ */
+
+/** Who signed in, as the identity provider said it. */
+export interface Identity {
+  readonly sub: string;
+  readonly provider: string;
+  readonly email: string | null;
+  readonly name: string | null;
+  readonly groups: readonly string[];
+}
+
+export interface NewDeviceGrant {
+  readonly deviceCodeHash: Buffer;
+  readonly userCodeHash: Buffer;
+  /** What the device says it is (`surface`), for attribution only. */
+  readonly surface: string | null;
+  readonly clientAddress: string;
+  readonly createdAt: Date;
+  readonly expiresAt: Date;
+  readonly intervalSeconds: number;
+}
+
+export interface DeviceGrant {
+  readonly id: string;
+  readonly status: 'pending' | 'approved' | 'denied';
+  readonly expiresAt: Date;
+}
+
+/** One browser's way to the identity provider and back; single use, bound to the browser by a cookie. */
+export interface SignInAttempt {
+  readonly stateHash: Buffer;
+  readonly browserHash: Buffer;
+  readonly grantId: string;
+  readonly provider: string;
+  /** nonce and PKCE verifier, sealed. */
+  readonly secretsSealed: Buffer;
+  readonly expiresAt: Date;
+}
+
+export type PollResult =
+  | { readonly state: 'authorization_pending' | 'slow_down' | 'access_denied' | 'expired_token' }
+  | { readonly state: 'approved'; readonly identity: Identity; readonly idpRefreshTokenSealed: Buffer | null };
+
+export interface DeviceGrantStore {
+  create(grant: NewDeviceGrant): Promise<void>;
+  /** The live (unexpired) grant of this user code, whatever its status. */
+  findByUserCode(userCodeHash: Buffer, now: Date): Promise<DeviceGrant | null>;
+  startSignIn(attempt: SignInAttempt): Promise<void>;
+  /** Takes the attempt out, once: a second call with the same state finds nothing. */
+  takeSignIn(stateHash: Buffer, now: Date): Promise<SignInAttempt | null>;
+  /** @returns false when the grant is no longer pending. */
+  approve(grantId: string, identity: Identity, idpRefreshTokenSealed: Buffer | null, now: Date): Promise<boolean>;
+  /** @returns false when the grant is no longer pending. */
+  deny(grantId: string, now: Date): Promise<boolean>;
+  /**
+   * One poll of a device: atomic, so that an approved grant is handed out exactly once over all replicas.
+   * Polling before the interval has passed answers `slow_down` and adds 5 s to it (RFC 8628 §3.5).
+   * An unknown code answers `expired_token`.
+   */
+  poll(deviceCodeHash: Buffer, now: Date): Promise<PollResult>;
+}
+
+export interface Session {
+  /** `sid` claim: a UUID. */
+  readonly id: string;
+  readonly identity: Identity;
+  readonly createdAt: Date;
+  readonly refreshedAt: Date;
+  readonly idpRefreshTokenSealed: Buffer | null;
+  readonly revokedAt: Date | null;
+}
+
+export type RefreshLookup =
+  | { readonly state: 'unknown' }
+  /** The newest token, or its predecessor within the grace period (two processes refreshing at once). */
+  | { readonly state: 'live'; readonly session: Session }
+  /** An old token came back after the grace period: the session has been revoked by this very call. */
+  | { readonly state: 'reused'; readonly session: Session }
+  | { readonly state: 'revoked'; readonly session: Session };
+
+export interface SessionStore {
+  create(session: { id: string; identity: Identity; refreshTokenHash: Buffer | null; idpRefreshTokenSealed: Buffer | null; now: Date }): Promise<void>;
+  /** Looks a refresh token up and, when it is stale beyond `graceMs`, revokes its session in the same statement. */
+  lookupRefreshToken(tokenHash: Buffer, now: Date, graceMs: number): Promise<RefreshLookup>;
+  /** Stores the successor token and what the identity provider said this time. @returns false when revoked meanwhile. */
+  rotate(sessionId: string, rotation: { usedTokenHash: Buffer; newTokenHash: Buffer; identity: Identity; idpRefreshTokenSealed: Buffer | null; now: Date }): Promise<boolean>;
+  /** Revokes one session, and tells every replica. Idempotent. @returns whether it was live. */
+  revoke(sessionId: string, reason: string, now: Date): Promise<boolean>;
+  revokeByRefreshToken(tokenHash: Buffer, reason: string, now: Date): Promise<string | null>;
+  /** Revokes every live session of a person, named by `sub` or by email. @returns the revoked session ids. */
+  revokeByUser(user: { sub: string } | { email: string }, reason: string, now: Date): Promise<string[]>;
+  list(filter: { email?: string; sub?: string; limit: number }): Promise<Session[]>;
+}
+
+/** Session ids that were revoked and whose bearer tokens may still be unexpired. */
+export interface RevocationFeed {
+  /** Synchronous and allocation-free: asked on every request. */
+  isRevoked(sessionId: string): boolean;
+  /** Whether the feed has been current within the last few seconds (false while Postgres is away). */
+  readonly current: boolean;
+}
+
+export interface RateLimitStore {
+  /** Counts one event in a fixed window shared by all replicas. */
+  hit(key: string, limit: { max: number; windowSeconds: number }, now: Date): Promise<{ allowed: boolean; retryAfterSeconds: number }>;
+}
+
+export interface Store {
+  readonly deviceGrants: DeviceGrantStore;
+  readonly sessions: SessionStore;
+  readonly revocations: RevocationFeed;
+  readonly rateLimits: RateLimitStore;
+  /** @throws Error when Postgres does not answer. */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface StoreOptions {
+  /** `postgres://` or `postgresql://`. */
+  readonly url: string;
+  /** Override what the URL says. */
+  readonly username?: string;
+  readonly password?: string;
+  readonly maxConnections: number;
+  /** How long the first connection may take, in seconds. */
+  readonly connectTimeoutSeconds: number;
+  /** How long a revoked session id must be remembered: the lifetime of a bearer token, in seconds. */
+  readonly revocationTtlSeconds: number;
+  readonly onEvent?: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
+}
