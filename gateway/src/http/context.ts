@@ -8,19 +8,21 @@ export interface RequestContext {
   /** The client's address after `listen.trusted_proxies` was applied. */
   readonly clientAddress: string;
   readonly log: Log;
-  /** `process.hrtime.bigint()`-free start time: `performance.now()`, in ms. */
+  /** When the request arrived: `performance.now()`, in ms. */
   readonly startedAt: number;
 }
 
-const contexts = new WeakMap<IncomingMessage, RequestContext>();
+const CONTEXT = Symbol('request context');
+
+type WithContext = IncomingMessage & { [CONTEXT]?: RequestContext };
 
 export function setContext(request: IncomingMessage, context: RequestContext): void {
-  contexts.set(request, context);
+  (request as WithContext)[CONTEXT] = context;
 }
 
 /** The context that the listener attached. @throws Error when the request did not come through the listener. */
 export function contextOf(request: IncomingMessage): RequestContext {
-  const context = contexts.get(request);
+  const context = (request as WithContext)[CONTEXT];
   if (context === undefined) throw new Error('request has no context: it did not come through the listener');
   return context;
 }

@@ -1,4 +1,4 @@
-import type { OutgoingHttpHeaders } from 'node:http';
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 
 /**
  * The error types of the Anthropic envelope, with the status that each one travels under.
@@ -52,7 +52,9 @@ export class ApiError extends Error {
 }
 
 /** A missing, expired, forged or revoked bearer token: the client asks its user to sign in again at once. */
-export function unauthenticated(message = 'Sign in again: this session is missing, expired or revoked.'): ApiError {
+export function unauthenticated(
+  message = 'Sign in again: this session is missing, expired or revoked.',
+): ApiError {
   return new ApiError('authentication_error', message, {
     headers: { 'x-should-retry': 'false', 'www-authenticate': 'Bearer' },
   });
@@ -98,4 +100,28 @@ export class OAuthError extends Error {
   toBody(): string {
     return JSON.stringify({ error: this.code, error_description: this.message });
   }
+}
+
+/** Answers with the Anthropic envelope, unless the answer has begun; then the connection is cut so that the client knows. */
+export function sendApiError(response: ServerResponse, error: ApiError, requestId: string): void {
+  send(response, error, error.toBody(requestId));
+}
+
+/** Answers as OAuth endpoints do: never cached (RFC 6749 §5.2). */
+export function sendOAuthError(response: ServerResponse, error: OAuthError): void {
+  response.setHeader('cache-control', 'no-store');
+  send(response, error, error.toBody());
+}
+
+function send(response: ServerResponse, error: ApiError | OAuthError, body: string): void {
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  response.writeHead(error.status, {
+    ...error.headers,
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(body),
+  });
+  response.end(body);
 }

@@ -1,0 +1,57 @@
+import { describe, expect, it } from '@jest/globals';
+import { AddressSet, normaliseAddress, resolveClientAddress } from './client-address.ts';
+
+const trusted = new AddressSet(['10.0.0.0/8', '2001:db8:1::/48', '192.168.1.1']);
+
+describe('AddressSet', () => {
+  it.each([
+    ['10.1.2.3', true],
+    ['::ffff:10.1.2.3', true],
+    ['11.0.0.1', false],
+    ['192.168.1.1', true],
+    ['192.168.1.2', false],
+    ['2001:db8:1:2::3', true],
+    ['2001:db8:2::3', false],
+    ['not an address', false],
+    ['', false],
+  ])('%s -> %s', (address, expected) => {
+    expect(trusted.has(address)).toBe(expected);
+  });
+
+  it('names the entry that it cannot read', () => {
+    expect(() => new AddressSet(['10.0.0.0/33'])).toThrow(
+      '"10.0.0.0/33" is neither an IP address nor a CIDR range',
+    );
+  });
+});
+
+describe('resolveClientAddress', () => {
+  it.each([
+    ['an untrusted peer is the client, whatever it claims', '203.0.113.9', '10.0.0.1', '203.0.113.9'],
+    ['a trusted proxy names its peer', '10.0.0.1', '203.0.113.9', '203.0.113.9'],
+    [
+      'claims left of the first untrusted hop are ignored',
+      '10.0.0.1',
+      '1.1.1.1, 203.0.113.9, 10.0.0.2',
+      '203.0.113.9',
+    ],
+    ['all hops trusted: the outermost', '10.0.0.1', '10.0.0.3, 10.0.0.2', '10.0.0.3'],
+    ['a broken entry ends the search', '10.0.0.1', '203.0.113.9, unknown, 10.0.0.2', '10.0.0.2'],
+    ['ports are cut off', '10.0.0.1', '203.0.113.9:4711', '203.0.113.9'],
+    ['IPv6 with port', '10.0.0.1', '[2001:db8::7]:4711', '2001:db8::7'],
+    ['no header', '10.0.0.1', undefined, '10.0.0.1'],
+    ['mapped peer', '::ffff:10.0.0.1', '203.0.113.9', '203.0.113.9'],
+  ])('%s', (_name, peer, header, expected) => {
+    expect(resolveClientAddress(peer, header, trusted)).toBe(expected);
+  });
+
+  it('believes nobody when no proxy is trusted', () => {
+    expect(resolveClientAddress('10.0.0.1', '203.0.113.9', new AddressSet([]))).toBe('10.0.0.1');
+  });
+});
+
+it('normaliseAddress gives one spelling', () => {
+  expect(normaliseAddress('::ffff:1.2.3.4')).toBe('1.2.3.4');
+  expect(normaliseAddress('fe80::1%eth0')).toBe('fe80::1');
+  expect(normaliseAddress('2001:DB8:0:0:0:0:0:1')).toBe('2001:db8::1');
+});

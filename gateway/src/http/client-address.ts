@@ -1,0 +1,88 @@
+import { isIP } from 'node:net';
+import ipaddr from 'ipaddr.js';
+
+type Address = ipaddr.IPv4 | ipaddr.IPv6;
+type Range = [Address, number];
+
+/** A set of addresses, from CIDR ranges and single addresses of either family. */
+export class AddressSet {
+  readonly #v4: Range[] = [];
+  readonly #v6: Range[] = [];
+
+  /** @throws Error naming the entry that is neither an address nor a CIDR range. */
+  constructor(entries: readonly string[]) {
+    for (const entry of entries) {
+      const range = parseRange(entry);
+      (range[0].kind() === 'ipv4' ? this.#v4 : this.#v6).push(range);
+    }
+  }
+
+  get empty(): boolean {
+    return this.#v4.length === 0 && this.#v6.length === 0;
+  }
+
+  has(address: string): boolean {
+    const parsed = parseAddress(address);
+    if (parsed === undefined) return false;
+    const ranges = parsed.kind() === 'ipv4' ? this.#v4 : this.#v6;
+    return ranges.some(([base, bits]) => parsed.match(base as never, bits));
+  }
+}
+
+function parseRange(entry: string): Range {
+  try {
+    if (entry.includes('/')) {
+      const [base, bits] = ipaddr.parseCIDR(entry);
+      return [base, bits];
+    }
+    const single = ipaddr.process(entry);
+    return [single, single.kind() === 'ipv4' ? 32 : 128];
+  } catch {
+    throw new Error(`"${entry}" is neither an IP address nor a CIDR range`);
+  }
+}
+
+function parseAddress(address: string): Address | undefined {
+  try {
+    return ipaddr.process(address);
+  } catch {
+    return undefined;
+  }
+}
+
+/** One spelling per address: IPv4-mapped IPv6 becomes IPv4, a zone id is dropped. */
+export function normaliseAddress(address: string): string {
+  if (isIP(address) === 4) return address;
+  return parseAddress(address.split('%', 1)[0] ?? '')?.toString() ?? address;
+}
+
+/**
+ * The client's address: the TCP peer, or, when the peer is a trusted proxy, the right-most entry of
+ * X-Forwarded-For that is not a trusted proxy itself (what nginx calls `real_ip_recursive`). Entries further left
+ * are claims of the client and are never believed.
+ */
+export function resolveClientAddress(
+  peer: string,
+  forwardedFor: string | string[] | undefined,
+  trusted: AddressSet,
+): string {
+  const address = normaliseAddress(peer);
+  if (forwardedFor === undefined || trusted.empty || !trusted.has(address)) return address;
+  const hops = (Array.isArray(forwardedFor) ? forwardedFor.join(',') : forwardedFor).split(',');
+  let client = address;
+  for (let i = hops.length - 1; i >= 0; i--) {
+    const hop = stripPort((hops[i] ?? '').trim());
+    if (isIP(hop.split('%', 1)[0] ?? '') === 0) return client;
+    client = normaliseAddress(hop);
+    if (!trusted.has(client)) return client;
+  }
+  return client;
+}
+
+/** Some proxies append the port: `203.0.113.7:4711`, `[2001:db8::1]:4711`. */
+function stripPort(hop: string): string {
+  const bracketed = /^\[([^\]]+)\](?::\d+)?$/.exec(hop);
+  if (bracketed?.[1] !== undefined) return bracketed[1];
+  const v4 = /^(\d+\.\d+\.\d+\.\d+):\d+$/.exec(hop);
+  return v4?.[1] ?? hop;
+}
