@@ -1,2 +1,8 @@
 export { startPostgres, type PostgresOptions, type RunningPostgres } from './postgres.ts';
 export { findPostgres } from './postgres-binaries.ts';
+export {
+  startIdentityProvider,
+  type IdentityProviderOptions,
+  type RunningIdentityProvider,
+} from './identity-provider.ts';
+export { DEVELOPMENT_USERS, type DevelopmentUser } from './identity-provider-users.ts';
