@@ -1,0 +1,91 @@
+import { Agent, fetch as undiciFetch, type Dispatcher } from 'undici';
+import { createConnector } from './connector.ts';
+import type { ProxyOptions } from './proxy-choice.ts';
+import type { Resolver } from './ssrf-guard.ts';
+
+export type { ProxyOptions } from './proxy-choice.ts';
+
+export interface AgentOptions {
+  /** CLAUDE_GATEWAY_ALLOW_LOOPBACK. */
+  readonly allowLoopback: boolean;
+  /** PEM certificates that replace the system's trust store. */
+  readonly caPem?: string;
+  readonly proxy?: ProxyOptions;
+  /** Sockets per origin; unlimited when absent. */
+  readonly connections?: number;
+  /** Until a socket (and TLS, and a proxy's tunnel) is up. Default 10 000 ms. */
+  readonly connectTimeoutMs?: number;
+  /** Until response headers have come; 0 means never. Default 30 000 ms. */
+  readonly headersTimeoutMs?: number;
+  /** Between two chunks of a response body; 0 means never. Default 30 000 ms. */
+  readonly bodyTimeoutMs?: number;
+  /** How long an idle socket is kept. Default 30 000 ms. */
+  readonly keepAliveTimeoutMs?: number;
+  /** The longest response body, in bytes; unlimited when absent. */
+  readonly maxResponseBytes?: number;
+  /** Offers HTTP/2 to destinations. Default false. */
+  readonly allowH2?: boolean;
+  /** For tests; the system's resolver when absent. */
+  readonly resolve?: Resolver;
+}
+
+/**
+ * A pool of connections that can only lead where the SSRF guard allows. It follows no redirect; whoever does so with
+ * it is guarded at every hop, because the guard sits where sockets are opened.
+ */
+export function createAgent(options: AgentOptions): Dispatcher {
+  return new Agent({
+    connect: createConnector({
+      allowLoopback: options.allowLoopback,
+      connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
+      allowH2: options.allowH2 ?? false,
+      ...(options.caPem === undefined ? {} : { caPem: options.caPem }),
+      ...(options.proxy === undefined ? {} : { proxy: options.proxy }),
+      ...(options.resolve === undefined ? {} : { resolve: options.resolve }),
+    }),
+    allowH2: options.allowH2 ?? false,
+    connections: options.connections ?? null,
+    headersTimeout: options.headersTimeoutMs ?? 30_000,
+    bodyTimeout: options.bodyTimeoutMs ?? 30_000,
+    keepAliveTimeout: options.keepAliveTimeoutMs ?? 30_000,
+    maxResponseSize: options.maxResponseBytes ?? -1,
+  });
+}
+
+/** `fetch` as libraries take it for their `customFetch`. */
+export type FetchFunction = (url: string | URL, init?: RequestInit) => Promise<Response>;
+
+/**
+ * `fetch` over an agent of {@link createAgent}. Redirects are handed back, not followed, unless `init.redirect` asks.
+ *
+ * @param defaults.timeoutMs For the whole exchange when `init` brings no signal of its own; none when absent.
+ */
+export function createFetch(agent: Dispatcher, defaults: { timeoutMs?: number } = {}): FetchFunction {
+  // The package's own fetch: the global one is of another undici, whose dispatcher interface may differ.
+  const fetch = undiciFetch as unknown as (url: string | URL, init: object) => Promise<Response>;
+  return (url, init) =>
+    fetch(url, {
+      ...(defaults.timeoutMs === undefined ? {} : { signal: AbortSignal.timeout(defaults.timeoutMs) }),
+      redirect: 'manual',
+      ...init,
+      dispatcher: agent,
+    });
+}
+
+/**
+ * What went wrong with an outbound request, for a log line: HTTP clients wrap the telling error in `cause`.
+ */
+export function describeNetworkError(error: unknown): string {
+  const messages: string[] = [];
+  for (
+    let current: unknown = error;
+    current instanceof Error && messages.length < 5;
+    current = current.cause
+  ) {
+    const nested = current instanceof AggregateError ? (current.errors as unknown[]) : [];
+    const first = nested.find((inner) => inner instanceof Error);
+    const message = current.message !== '' ? current.message : (first?.message ?? current.name);
+    if (message !== 'fetch failed' && !messages.includes(message)) messages.push(message);
+  }
+  return messages.length === 0 ? String(error) : messages.join(': ');
+}
