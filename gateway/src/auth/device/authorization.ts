@@ -1,0 +1,71 @@
+import type { RequestHandler } from 'express';
+import { contextOf } from '../../http/context.ts';
+import { OAuthError } from '../../http/errors.ts';
+import type { DeviceDependencies } from './dependencies.ts';
+import { field } from './form.ts';
+import { createSecret, digest } from './secrets.ts';
+import { addressKey, answerOf, exceeds } from './store-access.ts';
+import { createUserCode } from './user-code.ts';
+
+/** Lifetime of device and user codes, in seconds. */
+export const GRANT_SECONDS = 600;
+const POLL_INTERVAL_SECONDS = 5;
+
+/** Names of client applications look like this; anything else is not recorded. */
+const SURFACE = /^[A-Za-z0-9_.:-]{1,64}$/;
+
+/** `POST /oauth/device_authorization` (RFC 8628 §3.1): a device code to poll with and a user code to type. */
+export function authorizeDevice(deps: DeviceDependencies): RequestHandler {
+  return async (request, response) => {
+    const { id, clientAddress } = contextOf(request);
+    const { publicUrl, loginNotice, rateLimits } = deps.settings();
+    const now = deps.clock();
+    const surface = surfaceOf(field(request.body, 'surface'));
+    const audit = (result: string): void => {
+      deps.audit('device.authorize', { request_id: id, result, surface, client_ip: clientAddress });
+    };
+
+    const wait = await exceeds(
+      deps.rateLimits,
+      `device_authorization:${addressKey(clientAddress)}`,
+      rateLimits.device_authorization,
+      now,
+    );
+    if (wait !== undefined) {
+      audit('rate_limited');
+      throw new OAuthError(
+        'slow_down',
+        `Too many sign-ins were started from this network address; wait ${wait} s before the next one.`,
+        { status: 429, headers: { 'retry-after': String(wait) } },
+      );
+    }
+
+    const deviceCode = createSecret();
+    const userCode = createUserCode();
+    await answerOf(
+      deps.grants.create({
+        deviceCodeHash: digest(deviceCode),
+        userCodeHash: digest(userCode),
+        surface,
+        clientAddress,
+        createdAt: now,
+        expiresAt: new Date(now.getTime() + GRANT_SECONDS * 1000),
+        intervalSeconds: POLL_INTERVAL_SECONDS,
+      }),
+    );
+    audit('success');
+    response.set({ 'cache-control': 'no-store', pragma: 'no-cache' }).json({
+      device_code: deviceCode,
+      user_code: userCode,
+      verification_uri: `${publicUrl}/device`,
+      verification_uri_complete: `${publicUrl}/device?user_code=${userCode}`,
+      expires_in: GRANT_SECONDS,
+      interval: POLL_INTERVAL_SECONDS,
+      login_notice: loginNotice,
+    });
+  };
+}
+
+function surfaceOf(claimed: string | undefined): string | null {
+  return claimed !== undefined && SURFACE.test(claimed) ? claimed : null;
+}

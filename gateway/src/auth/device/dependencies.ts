@@ -1,0 +1,50 @@
+import type { DeviceGrant, DeviceGrantStore, RateLimitStore } from '@claude-gateway/prisma';
+import type { Audit } from '../../observe/audit.ts';
+import type { OidcProvider } from '../oidc/provider.ts';
+import type { Sealer } from '../session/sealer.ts';
+
+/** What this router asks of an identity provider. */
+export type SignInProvider = Pick<
+  OidcProvider,
+  'id' | 'label' | 'formActionOrigins' | 'authorizationUrl' | 'exchange'
+>;
+
+/** Who asked for a code, as far as the store remembers it. */
+export interface GrantOrigin {
+  readonly surface?: string | null;
+  readonly clientAddress?: string;
+  readonly createdAt?: Date;
+}
+
+export type KnownGrant = DeviceGrant & GrantOrigin;
+
+export interface DeviceStore extends Omit<DeviceGrantStore, 'findByUserCode' | 'poll'> {
+  findByUserCode(userCodeHash: Buffer, now: Date): Promise<KnownGrant | null>;
+}
+
+export interface RateLimit {
+  readonly max: number;
+  readonly window_seconds: number;
+}
+
+/** What of the configuration concerns this router. */
+export interface DeviceSettings {
+  /** The origin under which clients and browsers reach the gateway, without a trailing slash. */
+  readonly publicUrl: string;
+  /** The organisation's words next to the code: plain text. */
+  readonly loginNotice?: string | undefined;
+  /** Per client address. */
+  readonly rateLimits: { readonly device_authorization: RateLimit; readonly device_verify: RateLimit };
+}
+
+export interface DeviceDependencies {
+  readonly grants: DeviceStore;
+  readonly rateLimits: RateLimitStore;
+  readonly sealer: Sealer;
+  /** Asked on every request, so that a reloaded configuration takes effect. */
+  settings(): DeviceSettings;
+  /** At least one, in the order of the configuration. */
+  providers(): readonly SignInProvider[];
+  readonly audit: Audit;
+  readonly clock: () => Date;
+}

@@ -1,0 +1,110 @@
+import { html, type Html, type Page } from '../../http/page.ts';
+
+export interface Confirmation {
+  /** As the terminal shows it, `XXXX-XXXX`. */
+  readonly userCode: string;
+  /** Hidden field that ties the form to this browser and to the code. */
+  readonly ticket: string;
+  readonly providers: readonly { readonly id: string; readonly label: string }[];
+  readonly request: RequestOrigin;
+  /** The organisation's words, and the host that they speak for. */
+  readonly notice?: { readonly text: string; readonly host: string } | undefined;
+}
+
+/** What is known about the device that asked. */
+export interface RequestOrigin {
+  readonly surface?: string | null | undefined;
+  readonly address?: string | undefined;
+  /** How the device's address relates to this browser's; `unclear` when they cannot be compared. */
+  readonly addressMatch: 'same' | 'different' | 'unclear';
+  /** Seconds since the device asked. */
+  readonly age?: number | undefined;
+}
+
+const SURFACES: Readonly<Record<string, string>> = { claude_code: 'Claude Code' };
+
+/**
+ * The page on which a person approves a device: what asked, from where, since when, and the code to compare. This is
+ * the place where a person who was sent somebody else's link can still notice (RFC 8628 §5.4).
+ */
+export function confirmPage(confirmation: Confirmation): Page {
+  const { userCode, ticket, providers, request, notice } = confirmation;
+  return {
+    title: 'Confirm your code',
+    body: html`<h1>Does your terminal show this code?</h1>
+      <p class="code" translate="no">
+        <span aria-hidden="true">${userCode}</span><span class="hidden">${spelled(userCode)}</span>
+      </p>
+      ${details(request)} ${request.addressMatch === 'different' && OTHER_ADDRESS}
+      <p>
+        Continue only if you started this sign-in yourself. If somebody sent you this link or code, deny it:
+        continuing would let them work in your name.
+      </p>
+      ${notice && noticeBox(notice)}
+      <form method="post" action="/device">
+        <input type="hidden" name="ticket" value="${ticket}" />
+        ${buttons(providers)}
+        <button class="quiet" type="submit" formaction="/device/deny">No, deny it</button>
+      </form>
+      <p class="small soft form-after">
+        Another code on your terminal? <a href="/device">Enter it here</a>.
+      </p>`,
+  };
+}
+
+/** One letter at a time, with a pause between the groups. */
+function spelled(userCode: string): string {
+  return userCode
+    .split('-')
+    .map((group) => [...group].join(' '))
+    .join(', ');
+}
+
+function buttons(providers: Confirmation['providers']): Html {
+  const [first, ...others] = providers;
+  if (first === undefined) return html``;
+  if (others.length === 0) {
+    return html`<button type="submit" name="provider" value="${first.id}">Yes, continue to sign in</button>`;
+  }
+  return html`${providers.map(
+    ({ id, label }) =>
+      html`<button type="submit" name="provider" value="${id}">
+        Yes, sign in with <bdi>${label}</bdi>
+      </button> `,
+  )}`;
+}
+
+function details({ surface, address, addressMatch, age }: RequestOrigin): Html {
+  const rows: [string, Html][] = [];
+  if (surface) rows.push(['Asked by', html`<bdi>${SURFACES[surface] ?? surface}</bdi>`]);
+  if (address !== undefined) {
+    rows.push(['From', html`${address}${addressMatch === 'same' && ' (same as this browser)'}`]);
+  }
+  if (age !== undefined) rows.push(['When', html`${ago(age)}`]);
+  if (rows.length === 0) return html``;
+  return html`<dl>
+    ${rows.map(
+      ([term, value]) =>
+        html`<dt>${term}</dt>
+          <dd>${value}</dd>`,
+    )}
+  </dl>`;
+}
+
+function ago(seconds: number): string {
+  if (seconds < 60) return 'less than a minute ago';
+  const minutes = Math.floor(seconds / 60);
+  return minutes === 1 ? 'a minute ago' : `${minutes} minutes ago`;
+}
+
+const OTHER_ADDRESS = html`<div class="note warn" role="note">
+  <p><strong>This request came from another network address than this browser.</strong></p>
+  <p>That is normal if Claude Code runs on a remote machine. If yours does not, deny it.</p>
+</div>`;
+
+function noticeBox({ text, host }: { text: string; host: string }): Html {
+  return html`<section class="note" aria-labelledby="notice">
+    <h2 id="notice">Notice from ${host}</h2>
+    <p>${text}</p>
+  </section>`;
+}

@@ -1,0 +1,122 @@
+import { html } from '../../http/page.ts';
+import { problemPage, type OutcomePage } from './outcome.ts';
+
+/** The pages of everything that can go wrong in the browser: what happened, and what the person can do. */
+
+const START_AGAIN = { label: 'Enter a code', href: '/device' };
+
+const RUN_LOGIN = html`Run <kbd>/login</kbd> in your terminal again and open the link that it shows.`;
+
+/** A form came from somewhere that is not a page of ours. */
+export function crossOriginPage(): OutcomePage {
+  return problemPage({
+    status: 403,
+    heading: 'This request was blocked',
+    explanation: 'It came from another site, or from a browser that does not say where it came from.',
+    remedy: html`If you were about to sign in, open the page here and enter the code from your terminal.`,
+    action: START_AGAIN,
+  });
+}
+
+export function staleFormPage(): OutcomePage {
+  return problemPage({
+    status: 403,
+    heading: 'This page is out of date',
+    explanation: 'It was open for too long, or this browser does not keep cookies.',
+    remedy: html`Enter the code from your terminal again. If this page comes back, allow cookies for this
+    site.`,
+    action: START_AGAIN,
+  });
+}
+
+export function tooManyAttemptsPage(waitSeconds: number): OutcomePage {
+  const minutes = Math.ceil(waitSeconds / 60);
+  return problemPage({
+    status: 429,
+    heading: 'Too many attempts',
+    explanation: 'Too many codes were tried from your network, which you may share with other people.',
+    remedy: html`Wait ${minutes === 1 ? 'a minute' : `${minutes} minutes`}, then reload this page or enter
+    your code again.`,
+  });
+}
+
+export function tooManySignInsPage(): OutcomePage {
+  return problemPage({
+    status: 429,
+    heading: 'Too many attempts',
+    explanation: 'This code was taken to the identity provider many times without an end.',
+    remedy: RUN_LOGIN,
+  });
+}
+
+export function storeAwayPage(): OutcomePage {
+  return problemPage({
+    status: 503,
+    heading: 'Sign-in is not available right now',
+    explanation: 'The gateway cannot reach its database.',
+    remedy: html`Wait a moment, then reload this page. Your code stays valid for ten minutes.`,
+  });
+}
+
+/** @param userCode Lets the person try again with the same code. */
+export function providerAwayPage(userCode: string | null): OutcomePage {
+  return problemPage({
+    status: 503,
+    heading: 'Your identity provider does not answer',
+    explanation: 'The gateway could not reach it, or it reported a failure of its own.',
+    remedy: html`Wait a moment, then try again.`,
+    action: tryAgain(userCode),
+  });
+}
+
+/** The identity provider or the gateway's rules did not let this person in. */
+export function refusedPage(reason: string, userCode: string): OutcomePage {
+  return problemPage({
+    status: 403,
+    heading: 'You were not signed in',
+    explanation: reason,
+    remedy: html`You can try again, for example with another account. If this should have worked, ask your IT
+    department and give them the reference below.`,
+    action: tryAgain(userCode),
+  });
+}
+
+/** Nothing is known of this `state`: used, expired, made up, or from before a key was dropped. */
+export function unknownSignInPage(): OutcomePage {
+  return problemPage({
+    status: 400,
+    heading: 'This sign-in is already over',
+    explanation: 'Its link works once and for ten minutes.',
+    remedy: html`If you have just reloaded the page and your terminal says that you are signed in, all is
+      well. Otherwise run <kbd>/login</kbd> there again.`,
+  });
+}
+
+export function otherBrowserPage(): OutcomePage {
+  return problemPage({
+    status: 403,
+    heading: 'This sign-in began in another browser',
+    explanation:
+      'For your safety it has to end in the browser that it began in, and that browser has to keep cookies.',
+    remedy: html`${RUN_LOGIN} If somebody sent you the link that led here, do not go on.`,
+  });
+}
+
+export function unexpectedPage(status: number): OutcomePage {
+  return problemPage({
+    status,
+    heading: status < 500 ? 'This request makes no sense' : 'Something went wrong',
+    explanation:
+      status < 500
+        ? 'The gateway could not read what your browser sent.'
+        : 'The gateway could not finish your request.',
+    remedy: html`Try again. If it happens again, ask your IT department and give them the reference below.`,
+    action: START_AGAIN,
+  });
+}
+
+function tryAgain(userCode: string | null): { label: string; href: string } {
+  return userCode === null
+    ? START_AGAIN
+    : { label: 'Try again', href: `/device?user_code=${encodeURIComponent(userCode)}` };
+}
