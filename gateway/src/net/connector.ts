@@ -50,7 +50,7 @@ export function createConnector(options: ConnectorOptions): buildConnector.conne
         if (target.protocol === 'https:') connect({ ...target, httpSocket: socket }, callback);
         else callback(null, socket);
       },
-      (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)), null),
+      (error: unknown) => callback(error as Error, null),
     );
   };
 }

@@ -78,14 +78,30 @@ export function createFetch(agent: Dispatcher, defaults: { timeoutMs?: number } 
 export function describeNetworkError(error: unknown): string {
   const messages: string[] = [];
   for (
-    let current: unknown = error;
-    current instanceof Error && messages.length < 5;
-    current = current.cause
+    let current = asError(error);
+    current !== null && messages.length < 5;
+    current = asError(current.cause)
   ) {
-    const nested = current instanceof AggregateError ? (current.errors as unknown[]) : [];
-    const first = nested.find((inner) => inner instanceof Error);
-    const message = current.message !== '' ? current.message : (first?.message ?? current.name);
-    if (message !== 'fetch failed' && !messages.includes(message)) messages.push(message);
+    const attempts = Array.isArray(current.errors) ? (current.errors as unknown[]) : [];
+    const message = current.message || asError(attempts[0])?.message || current.code || '';
+    if (message !== '' && message !== 'fetch failed' && !messages.includes(message)) messages.push(message);
   }
   return messages.length === 0 ? String(error) : messages.join(': ');
+}
+
+interface ErrorLike {
+  readonly message: string;
+  readonly code?: string;
+  readonly cause?: unknown;
+  readonly errors?: unknown;
+}
+
+// By shape: errors of Node's internals need not be instances of the Error that this module sees.
+function asError(value: unknown): ErrorLike | null {
+  return typeof value === 'object' &&
+    value !== null &&
+    'message' in value &&
+    typeof value.message === 'string'
+    ? (value as ErrorLike)
+    : null;
 }
