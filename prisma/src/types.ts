@@ -74,19 +74,36 @@ export interface Session {
   readonly revokedAt: Date | null;
 }
 
-export type RefreshLookup =
+/** What became of a refresh token that was presented. */
+export type RefreshClaim =
   | { readonly state: 'unknown' }
-  /** The newest token, or its predecessor within the grace period (two processes refreshing at once). */
-  | { readonly state: 'live'; readonly session: Session }
-  /** An old token came back after the grace period: the session has been revoked by this very call. */
+  /** The newest token, and nobody else is using it: this caller alone asks the identity provider, then rotates. */
+  | { readonly state: 'claimed'; readonly session: Session }
+  /** The newest token, and another caller (any replica) holds the claim: ask again in a moment. */
+  | { readonly state: 'busy'; readonly session: Session }
+  /** An earlier token that was replaced within the grace period: two processes shared it, or an answer was lost. */
+  | { readonly state: 'superseded'; readonly session: Session; readonly currentTokenHash: Buffer }
+  /** An earlier token came back after the grace period: the session has been revoked by this very call. */
   | { readonly state: 'reused'; readonly session: Session }
   | { readonly state: 'revoked'; readonly session: Session };
 
 export interface SessionStore {
   create(session: { id: string; identity: Identity; refreshTokenHash: Buffer | null; idpRefreshTokenSealed: Buffer | null; now: Date }): Promise<void>;
-  /** Looks a refresh token up and, when it is stale beyond `graceMs`, revokes its session in the same statement. */
-  lookupRefreshToken(tokenHash: Buffer, now: Date, graceMs: number): Promise<RefreshLookup>;
-  /** Stores the successor token and what the identity provider said this time. @returns false when revoked meanwhile. */
+  /**
+   * Looks a refresh token up and, when it is the newest of its session, claims the right to use it: one statement,
+   * no lock held afterwards. The claim ends with `rotate`, with `releaseRefresh`, or `leaseMs` after `now` should the
+   * caller die, so that the identity provider sees one refresh of a session at a time, whichever replicas are asked.
+   * A token replaced more than `graceMs` ago revokes its session in the same statement.
+   */
+  claimRefresh(tokenHash: Buffer, claim: { now: Date; graceMs: number; leaseMs: number }): Promise<RefreshClaim>;
+  /** Gives a claim back unused: the identity provider could not be asked. */
+  releaseRefresh(sessionId: string): Promise<void>;
+  /**
+   * Stores the successor token and what the identity provider said this time, and ends the claim. Doing it again with
+   * the same `newTokenHash` changes nothing and answers true, so a caller that lost the answer may repeat it.
+   *
+   * @returns false when the session was revoked meanwhile, or `usedTokenHash` is not its newest token.
+   */
   rotate(sessionId: string, rotation: { usedTokenHash: Buffer; newTokenHash: Buffer; identity: Identity; idpRefreshTokenSealed: Buffer | null; now: Date }): Promise<boolean>;
   /** Revokes one session, and tells every replica. Idempotent. @returns whether it was live. */
   revoke(sessionId: string, reason: string, now: Date): Promise<boolean>;
