@@ -1,0 +1,1 @@
+export { WorkQueue, type ReconcileResult, type WorkQueueOptions } from './kube/work-queue.ts';
