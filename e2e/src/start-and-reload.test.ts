@@ -1,0 +1,187 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { freePort, GatewayProcess, runGateway } from './harness/gateway-process.ts';
+import { signIn } from './harness/sign-in.ts';
+import { startStack, type Stack } from './harness/stack.ts';
+
+let stack: Stack;
+const directory = mkdtempSync(join(tmpdir(), 'start-'));
+beforeAll(async () => {
+  stack = await startStack();
+}, 120_000);
+afterAll(async () => {
+  await stack.stop();
+  rmSync(directory, { recursive: true });
+});
+
+let files = 0;
+function file(document: unknown): string {
+  const path = join(directory, `gateway-${files++}.yaml`);
+  writeFileSync(path, typeof document === 'string' ? document : stringify(document));
+  return path;
+}
+
+describe('a start that cannot work fails closed, in one line that names the problem', () => {
+  const withPort = async (changes: Record<string, unknown>) => ({
+    ...stack.document(),
+    listen: { host: '127.0.0.1', port: await freePort(), public_url: 'http://127.0.0.1:1' },
+    ...changes,
+  });
+
+  it('no such file', async () => {
+    const { code, stderr } = await runGateway(['--config', join(directory, 'absent.yaml')]);
+    expect(code).toBe(1);
+    expect(stderr).toContain('absent.yaml');
+  });
+
+  it('every problem of the file at once', async () => {
+    const document = {
+      ...(await withPort({})),
+      lisen: {},
+      session: { jwt_secret: 'short' },
+      store: { postgres_url: 'mysql://x' },
+    };
+    const { code, stderr } = await runGateway(['--config', file(document)]);
+    expect(code).toBe(1);
+    for (const part of ['lisen', 'did you mean', 'listen', 'session.jwt_secret', 'store.postgres_url']) {
+      expect(stderr.toLowerCase()).toContain(part);
+    }
+    expect(stderr).not.toContain('short');
+  });
+
+  it('PostgreSQL does not answer', async () => {
+    const port = await freePort();
+    const store = {
+      postgres_url: `postgres://gateway:not-to-be-printed@127.0.0.1:${port}/gateway`,
+      connect_timeout_seconds: 1,
+    };
+    const { code, stderr } = await runGateway(['--config', file(await withPort({ store }))]);
+    expect(code).toBe(1);
+    expect(stderr).toContain(`127.0.0.1:${port}`);
+    expect(stderr).not.toContain('not-to-be-printed');
+  }, 60_000);
+
+  it('the identity provider has no discovery document', async () => {
+    const oidc = { ...(stack.document()['oidc'] as object), issuer: `http://127.0.0.1:${await freePort()}` };
+    const { code, stderr } = await runGateway(['--config', file(await withPort({ oidc }))]);
+    expect(code).toBe(1);
+    expect(stderr).toContain(oidc.issuer);
+  }, 60_000);
+
+  it('loopback is not allowed unless it is', async () => {
+    const { code, stderr } = await runGateway(['--config', file(await withPort({}))], {
+      CLAUDE_GATEWAY_ALLOW_LOOPBACK: '',
+    });
+    expect(code).toBe(1);
+    expect(stderr).toContain('CLAUDE_GATEWAY_ALLOW_LOOPBACK');
+  }, 60_000);
+
+  it('the port is taken', async () => {
+    const taken = { ...stack.document() };
+    const { code, stderr } = await runGateway(['--config', file(taken)]);
+    expect(code).toBe(1);
+    expect(stderr).toContain(String(taken.listen.port));
+  }, 60_000);
+
+  it('a section that this version would ignore', async () => {
+    const { code, stderr } = await runGateway([
+      '--config',
+      file(await withPort({ load_test_mode: { enabled: true } })),
+    ]);
+    expect(code).toBe(1);
+    expect(stderr).toContain('load_test_mode');
+  });
+});
+
+describe('the command line', () => {
+  it('--check says yes and exits 0, or lists what is wrong and exits 1', async () => {
+    const good = await runGateway(['--config', file(stack.document()), '--check']);
+    expect(good).toMatchObject({ code: 0 });
+    const bad = await runGateway([
+      '--config',
+      file({ ...stack.document(), limits: { max_request_bytes: -1 } }),
+      '--check',
+    ]);
+    expect(bad.code).toBe(1);
+    expect(bad.stderr).toContain('limits.max_request_bytes');
+  });
+
+  it('--print-schema prints a JSON Schema', async () => {
+    const { code, stdout } = await runGateway(['--print-schema']);
+    expect(code).toBe(0);
+    const schema = JSON.parse(stdout) as { $schema: string; properties: Record<string, unknown> };
+    expect(schema.$schema).toContain('2020-12');
+    expect(Object.keys(schema.properties)).toEqual(
+      expect.arrayContaining(['listen', 'oidc', 'workload_identity']),
+    );
+  });
+
+  it('an unknown option prints the usage and exits 2', async () => {
+    const { code, stderr } = await runGateway(['--confg', 'x']);
+    expect(code).toBe(2);
+    expect(stderr).toContain('Usage:');
+  });
+
+  it('lists and revokes sessions', async () => {
+    const { accessToken } = await signIn(stack.url, 'alice');
+    const path = file(stack.document());
+    const listed = await runGateway(['sessions', '--config', path, '--user', 'alice@corp.example']);
+    expect(listed.code).toBe(0);
+    expect(listed.stdout).toContain('alice@corp.example');
+    const revoked = await runGateway(['revoke', '--config', path, '--user', 'alice@corp.example']);
+    expect(revoked.code).toBe(0);
+    const models = async () =>
+      (await fetch(`${stack.url}/v1/models`, { headers: { authorization: `Bearer ${accessToken}` } })).status;
+    for (let i = 0; i < 40 && (await models()) !== 401; i++)
+      await new Promise((done) => setTimeout(done, 50));
+    expect(await models()).toBe(401);
+  });
+});
+
+describe('reload', () => {
+  const models = async (token: string): Promise<string[]> => {
+    const response = await fetch(`${stack.url}/v1/models`, { headers: { authorization: `Bearer ${token}` } });
+    return ((await response.json()) as { data: { id: string }[] }).data.map(({ id }) => id);
+  };
+  const only = (model: string) => ({
+    ...stack.document(),
+    managed: { policies: [{ match: {}, cli: { availableModels: [model] } }] },
+  });
+  const gateway = (): GatewayProcess => stack.replicas[0] as GatewayProcess;
+  const reloads = (): number =>
+    gateway().lines.filter((line) => line['msg'] === 'configuration reloaded').length;
+
+  it('takes a changed file by itself, and again on SIGHUP; tokens stay good', async () => {
+    const { accessToken } = await signIn(stack.url, 'alice');
+    gateway().reconfigure(only('claude-haiku-4-5'));
+    await gateway().until(() => reloads() === 1);
+    expect((await models(accessToken)).every((id) => id.includes('haiku-4-5'))).toBe(true);
+    gateway().reconfigure(only('claude-opus-4-8'));
+    await gateway().until(() => reloads() === 2);
+    expect(await models(accessToken)).toContain('claude-opus-4-8');
+    gateway().signal('SIGHUP');
+    await gateway().until(() => reloads() === 3);
+  });
+
+  it('keeps the old configuration when the new one is broken, and says so', async () => {
+    const { accessToken } = await signIn(stack.url, 'alice');
+    const before = await models(accessToken);
+    gateway().reconfigure('listen: [this is not');
+    await gateway().until((line) => line['evt'] === 'config.reject');
+    expect(await models(accessToken)).toEqual(before);
+    gateway().reconfigure(stack.document());
+    await gateway().until(() => reloads() === 4);
+  });
+
+  it('names what needs a restart', async () => {
+    const document = stack.document();
+    gateway().reconfigure({ ...document, listen: { ...document.listen, port: 1 } });
+    await gateway().until(
+      (line) => String(line['msg']).includes('restart') && JSON.stringify(line).includes('listen.port'),
+    );
+    gateway().reconfigure(document);
+  });
+});
