@@ -1,0 +1,123 @@
+import type { Dispatcher } from 'undici';
+import { replaceField } from './body-scanner.ts';
+import { FederatedCredential, type FederationAuth } from './federation.ts';
+import { addOauthBeta, forwardedHeaders } from './headers.ts';
+import type { InferenceRequest, PreparedRequest, Upstream } from './upstream.ts';
+
+/** An `anthropic` entry of `upstreams`, as in gateway.yaml. */
+export interface AnthropicConfig {
+  readonly provider: 'anthropic';
+  /** Defaults to the provider. */
+  readonly name?: string | undefined;
+  /** Default `https://api.anthropic.com`. A path in it is kept. */
+  readonly base_url?: string | undefined;
+  readonly auth: { readonly api_key: string } | { readonly oauth_token: string } | FederationAuth;
+  /** Sent with every request, after all others. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+}
+
+export interface AnthropicDeps {
+  /** For the token exchange of Workload Identity Federation. */
+  readonly dispatcher: Dispatcher;
+  /** This gateway's product token (RFC 9110 §10.1.5), such as `claude-gateway/1.2.3`. */
+  readonly userAgent: string;
+  /** Milliseconds since the epoch. */
+  readonly clock?: () => number;
+}
+
+export const ANTHROPIC_BASE_URL = 'https://api.anthropic.com';
+
+/** The Claude API itself: path, query, body and betas go through as they are. */
+export function createAnthropicUpstream(config: AnthropicConfig, deps: AnthropicDeps): Upstream {
+  const baseUrl = new URL(config.base_url ?? ANTHROPIC_BASE_URL);
+  const basePath = baseUrl.pathname.replace(/\/+$/, '');
+  const extraHeaders = Object.entries(config.headers ?? {}).map(
+    ([name, value]) => [name.toLowerCase(), value] as const,
+  );
+  const credential = createCredential(config.auth, baseUrl, deps);
+
+  const finish = (request: InferenceRequest, model: string, headers: string[]): PreparedRequest => {
+    for (const [name, value] of extraHeaders) setHeader(headers, name, value);
+    return {
+      origin: baseUrl.origin,
+      path: basePath + request.path + request.query,
+      headers,
+      body: withModel(request, model),
+    };
+  };
+
+  return {
+    name: config.name ?? config.provider,
+    provider: config.provider,
+    prepare(request, model) {
+      const headers = forwardedHeaders(request.headers, deps.userAgent);
+      const waiting = credential.authorize(headers);
+      return waiting === undefined
+        ? finish(request, model, headers)
+        : waiting.then(() => finish(request, model, headers));
+    },
+    credentialRefused: () => credential.refused(),
+  };
+}
+
+interface Credential {
+  /** Adds the credential to the headers: at once, or when the promise resolves. */
+  authorize(headers: string[]): Promise<void> | undefined;
+  /** @returns whether the next one will be another. */
+  refused(): boolean;
+}
+
+function createCredential(auth: AnthropicConfig['auth'], baseUrl: URL, deps: AnthropicDeps): Credential {
+  if ('api_key' in auth) {
+    return {
+      authorize(headers) {
+        headers.push('x-api-key', auth.api_key);
+        return undefined;
+      },
+      refused: () => false,
+    };
+  }
+  if ('oauth_token' in auth) {
+    return {
+      authorize(headers) {
+        addBearer(headers, auth.oauth_token);
+        return undefined;
+      },
+      refused: () => false,
+    };
+  }
+  const federated = new FederatedCredential({ auth, baseUrl, ...deps });
+  return {
+    authorize(headers) {
+      const token = federated.get();
+      if (typeof token !== 'string') return token.then((fetched) => addBearer(headers, fetched));
+      addBearer(headers, token);
+      return undefined;
+    },
+    refused() {
+      federated.discard();
+      return true;
+    },
+  };
+}
+
+function addBearer(headers: string[], token: string): void {
+  headers.push('authorization', `Bearer ${token}`);
+  addOauthBeta(headers);
+}
+
+function setHeader(headers: string[], name: string, value: string): void {
+  for (let i = 0; i < headers.length; i += 2) {
+    if (headers[i] !== name) continue;
+    headers[i + 1] = value;
+    return;
+  }
+  headers.push(name, value);
+}
+
+/** The client's body, untouched unless the model goes by another name here. */
+function withModel(request: InferenceRequest, model: string): Buffer {
+  const span = request.fields.model;
+  if (span === undefined || model === request.requestedModel) return request.body;
+  return replaceField(request.body, span, JSON.stringify(model));
+}

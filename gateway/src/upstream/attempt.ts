@@ -1,0 +1,181 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Dispatcher } from 'undici';
+import type { Relay } from './relay.ts';
+import type { PreparedRequest } from './upstream.ts';
+
+/** Error bodies are small; of a longer one this much is read. */
+const MAX_ERROR_BYTES = 64 * 1024;
+
+/** One upstream did not give an answer that can be relayed. */
+export interface AttemptFailure {
+  /** Absent: there was no response at all. */
+  readonly status?: number;
+  readonly headers?: IncomingHttpHeaders;
+  /** The error body, when it came whole. */
+  readonly body?: Buffer;
+  /** Why there was no response. Its message may name hosts: for the log only. */
+  readonly error?: Error;
+  /** How long the attempt lasted, in ms. */
+  readonly afterMs: number;
+}
+
+export interface AttemptEvents {
+  /** The upstream answered with success; the relay has it from here. */
+  onRelaying(status: number, headers: IncomingHttpHeaders): void;
+  /** The relay is over. @param error Why the upstream broke off; absent when the answer is complete. */
+  onRelayed(error?: Error): void;
+  onFailure(failure: AttemptFailure): void;
+}
+
+export class TimeToFirstByteError extends Error {
+  override readonly name = 'TimeToFirstByteError';
+
+  constructor(ms: number) {
+    super(`no response within ${ms} ms (timeouts.upstream_ttfb_ms)`);
+  }
+}
+
+type State = 'waiting' | 'collecting' | 'relaying' | 'over';
+
+/**
+ * One request to one upstream. Success goes to the relay chunk by chunk; anything else is collected (a little of it)
+ * and reported as a failure. Exactly one of `onRelayed` and `onFailure` is called, or none after {@link abort}.
+ */
+export class Attempt implements Dispatcher.DispatchHandler {
+  readonly #name: string;
+  readonly #relay: Relay;
+  readonly #events: AttemptEvents;
+  readonly #ttfbMs: number;
+  #state: State = 'waiting';
+  #controller: Dispatcher.DispatchController | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #startedAt = 0;
+  #failure: { status: number; headers: IncomingHttpHeaders } | undefined;
+  #chunks: Buffer[] = [];
+  #collected = 0;
+
+  constructor(name: string, relay: Relay, events: AttemptEvents, ttfbMs: number) {
+    this.#name = name;
+    this.#relay = relay;
+    this.#events = events;
+    this.#ttfbMs = ttfbMs;
+  }
+
+  send(dispatcher: Dispatcher, request: PreparedRequest): void {
+    this.#startedAt = performance.now();
+    this.#timer = setTimeout(() => this.#timeOut(), this.#ttfbMs);
+    try {
+      dispatcher.dispatch(
+        {
+          origin: request.origin,
+          path: request.path,
+          method: 'POST',
+          headers: request.headers,
+          body: request.body,
+          headersTimeout: 0,
+          bodyTimeout: 0,
+        },
+        this,
+      );
+    } catch (error) {
+      this.#fail({ error: error as Error });
+    }
+  }
+
+  /** The client has gone: the upstream is told at once, by closing its connection. */
+  abort(): void {
+    this.#finish();
+    this.#controller?.abort(new Error('the client has gone'));
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    // Over before a connection was there: nothing is sent.
+    if (this.#state === 'over') controller.abort(new Error('nobody waits for this request'));
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: IncomingHttpHeaders,
+  ): void {
+    if (status < 200 || this.#state !== 'waiting') return;
+    if (status < 300) {
+      clearTimeout(this.#timer);
+      this.#state = 'relaying';
+      this.#events.onRelaying(status, headers);
+      this.#relay.start(controller, status, headers, this.#name);
+      return;
+    }
+    this.#state = 'collecting';
+    this.#failure = { status, headers };
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#state === 'relaying') {
+      this.#relay.data(chunk);
+      return;
+    }
+    if (this.#state !== 'collecting') return;
+    this.#collected += chunk.length;
+    if (this.#collected <= MAX_ERROR_BYTES) {
+      this.#chunks.push(chunk);
+      return;
+    }
+    this.#fail({ ...this.#failure });
+    controller.abort(new Error('the error body is too long'));
+  }
+
+  onResponseEnd(): void {
+    if (this.#state === 'relaying') {
+      this.#finish();
+      this.#relay.end();
+      this.#events.onRelayed();
+    } else if (this.#state === 'collecting') {
+      this.#fail({ ...this.#failure, body: Buffer.concat(this.#chunks) });
+    }
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    if (this.#state === 'relaying') {
+      this.#finish();
+      this.#relay.cut();
+      this.#events.onRelayed(error);
+    } else if (this.#state === 'collecting') {
+      this.#fail({ ...this.#failure, error });
+    } else if (this.#state === 'waiting') {
+      this.#fail({ error });
+    }
+  }
+
+  #timeOut(): void {
+    const error = new TimeToFirstByteError(this.#ttfbMs);
+    this.#fail({ ...this.#failure, error });
+    this.#controller?.abort(error);
+  }
+
+  #fail(failure: Omit<AttemptFailure, 'afterMs'>): void {
+    if (this.#state === 'over') return;
+    this.#finish();
+    this.#events.onFailure({ ...failure, afterMs: performance.now() - this.#startedAt });
+  }
+
+  #finish(): void {
+    clearTimeout(this.#timer);
+    this.#state = 'over';
+    this.#chunks = [];
+  }
+}
+
+/** A connection that the upstream was closing fails at once; what fails later may have been worked on. */
+const CLOSING_MS = 1000;
+const CLOSED_CODES = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
+
+/**
+ * Whether a request most likely met a kept-alive connection that the upstream was closing just then: it was not
+ * processed, and a fresh connection will do.
+ */
+export function metClosingConnection({ status, error, afterMs }: AttemptFailure): boolean {
+  if (status !== undefined || error === undefined || afterMs > CLOSING_MS) return false;
+  return CLOSED_CODES.has((error as NodeJS.ErrnoException).code ?? '');
+}

@@ -1,0 +1,263 @@
+/**
+ * Finds the few top-level members that the gateway reads in a JSON body, without parsing the body: a 340 KB
+ * conversation costs a small part of what `JSON.parse` does, and its bytes stay as they came (bench/src/body-scan.ts).
+ *
+ * Exact about structure: brackets, commas, colons, literals and numbers are checked at every depth (RFC 8259), so a
+ * body is taken if and only if `JSON.parse` takes it, with one exception. What stands *inside* strings that the
+ * gateway does not read (raw control characters, unknown escapes) is skipped; it cannot change which member is
+ * which, and the upstream answers for it. Members that are read are always decoded by `JSON.parse`.
+ */
+
+/** The members that {@link scanBody} looks for. */
+const FIELDS = ['model', 'max_tokens', 'stream', 'tags'] as const;
+export type BodyField = (typeof FIELDS)[number];
+
+/** Where a member stands in the body, in bytes: `[keyStart, end)` with its key, `[start, end)` without. */
+export interface Span {
+  readonly keyStart: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface ScannedBody {
+  /** The last member of each name, as `JSON.parse` would take it. */
+  readonly fields: Readonly<Partial<Record<BodyField, Span>>>;
+  /** One of the names stands there more than once: parsers may disagree on which of them counts. */
+  readonly ambiguous: boolean;
+}
+
+/** Why a body is refused. */
+export type ScanFailure = 'invalid_json' | 'not_an_object';
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN_BRACKET = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+
+const TRUE = Buffer.from('true');
+const FALSE = Buffer.from('false');
+const NULL = Buffer.from('null');
+
+/** Strings are mostly keys and short words; only behind this many bytes does a native search pay for its call. */
+const SHORT_STRING = 16;
+
+/** Scans a whole body (UTF-8 JSON text, RFC 8259; a byte order mark is not JSON). Never throws. */
+export function scanBody(body: Buffer): ScannedBody | ScanFailure {
+  const scanner = new Scanner(body);
+  const start = skipSpace(body, 0);
+  if (body[start] === OPEN_BRACE) return scanner.object(start);
+  const end = scanner.skipValue(start);
+  return end !== -1 && skipSpace(body, end) === body.length ? 'not_an_object' : 'invalid_json';
+}
+
+/**
+ * Decodes a member's value.
+ *
+ * @throws SyntaxError when the value is a string with a bad escape or a raw control character.
+ */
+export function readField(body: Buffer, span: Span): unknown {
+  return JSON.parse(body.toString('utf8', span.start, span.end)) as unknown;
+}
+
+/** A copy of the body in which one value is replaced by another JSON text; all other bytes stay. */
+export function replaceField(body: Buffer, span: Span, json: string): Buffer {
+  const value = Buffer.from(json);
+  const result = Buffer.allocUnsafe(body.length - (span.end - span.start) + value.length);
+  body.copy(result, 0, 0, span.start);
+  value.copy(result, span.start);
+  body.copy(result, span.start + value.length, span.end);
+  return result;
+}
+
+/** Positions are offsets into the body; -1 says that there is no JSON where it should be. */
+class Scanner {
+  readonly #body: Buffer;
+  /** Whether the container at each depth is an object (1) or an array (0). */
+  #containers = new Uint8Array(64);
+
+  constructor(body: Buffer) {
+    this.#body = body;
+  }
+
+  /** @param at Offset of the opening brace of the outermost object. */
+  object(at: number): ScannedBody | ScanFailure {
+    const body = this.#body;
+    const fields: Partial<Record<BodyField, Span>> = {};
+    let ambiguous = false;
+    let i = skipSpace(body, at + 1);
+    if (body[i] === CLOSE_BRACE) {
+      return skipSpace(body, i + 1) === body.length ? { fields, ambiguous } : 'invalid_json';
+    }
+    for (;;) {
+      if (body[i] !== QUOTE) return 'invalid_json';
+      const keyStart = i;
+      const keyEnd = skipString(body, i);
+      if (keyEnd === -1) return 'invalid_json';
+      i = skipSpace(body, keyEnd);
+      if (body[i] !== COLON) return 'invalid_json';
+      const start = skipSpace(body, i + 1);
+      const end = this.skipValue(start);
+      if (end === -1) return 'invalid_json';
+
+      const name = fieldName(body, keyStart, keyEnd);
+      if (name === 'invalid') return 'invalid_json';
+      if (name !== undefined) {
+        ambiguous ||= fields[name] !== undefined;
+        fields[name] = { keyStart, start, end };
+      }
+
+      i = skipSpace(body, end);
+      const next = body[i];
+      if (next === COMMA) i = skipSpace(body, i + 1);
+      else if (next === CLOSE_BRACE) {
+        return skipSpace(body, i + 1) === body.length ? { fields, ambiguous } : 'invalid_json';
+      } else return 'invalid_json';
+    }
+  }
+
+  /** @returns the offset behind the value, whatever it nests; no recursion, so depth costs one byte a level. */
+  skipValue(at: number): number {
+    const body = this.#body;
+    let i = at;
+    let depth = 0;
+    for (;;) {
+      // Here a value must begin.
+      const first = body[i];
+      if (first === QUOTE) i = skipString(body, i);
+      else if (first === OPEN_BRACE || first === OPEN_BRACKET) {
+        const isObject = first === OPEN_BRACE;
+        i = skipSpace(body, i + 1);
+        if (body[i] !== (isObject ? CLOSE_BRACE : CLOSE_BRACKET)) {
+          this.#push(depth++, isObject);
+          if (isObject && (i = skipKey(body, i)) === -1) return -1;
+          continue;
+        }
+        i++;
+      } else i = skipScalar(body, i);
+      if (i === -1) return -1;
+
+      // Here a value has ended: leave what ends with it, up to the next value.
+      for (;;) {
+        if (depth === 0) return i;
+        i = skipSpace(body, i);
+        const isObject = this.#containers[depth - 1] === 1;
+        const next = body[i];
+        if (next === COMMA) {
+          i = skipSpace(body, i + 1);
+          if (isObject && (i = skipKey(body, i)) === -1) return -1;
+          break;
+        }
+        if (next !== (isObject ? CLOSE_BRACE : CLOSE_BRACKET)) return -1;
+        depth--;
+        i++;
+      }
+    }
+  }
+
+  #push(depth: number, isObject: boolean): void {
+    if (depth === this.#containers.length) {
+      const grown = new Uint8Array(depth * 2);
+      grown.set(this.#containers);
+      this.#containers = grown;
+    }
+    this.#containers[depth] = isObject ? 1 : 0;
+  }
+}
+
+function skipSpace(body: Buffer, at: number): number {
+  let i = at;
+  for (;;) {
+    const c = body[i];
+    if (c !== 0x20 && c !== 0x0a && c !== 0x0d && c !== 0x09) return i;
+    i++;
+  }
+}
+
+/** From a key's opening quote to where its value begins. */
+function skipKey(body: Buffer, at: number): number {
+  if (body[at] !== QUOTE) return -1;
+  const end = skipString(body, at);
+  if (end === -1) return -1;
+  const colon = skipSpace(body, end);
+  return body[colon] === COLON ? skipSpace(body, colon + 1) : -1;
+}
+
+/** From an opening quote to behind the closing one. */
+function skipString(body: Buffer, at: number): number {
+  let i = at + 1;
+  const near = Math.min(i + SHORT_STRING, body.length);
+  while (i < near) {
+    const c = body[i];
+    if (c === QUOTE) return i + 1;
+    i += c === BACKSLASH ? 2 : 1;
+  }
+  // `i` is now outside any escape, so a quote ends the string unless an odd run of backslashes precedes it.
+  const floor = i;
+  for (;;) {
+    const quote = body.indexOf(QUOTE, i);
+    if (quote === -1) return -1;
+    let run = quote;
+    while (run > floor && body[run - 1] === BACKSLASH) run--;
+    if (((quote - run) & 1) === 0) return quote + 1;
+    i = quote + 1;
+  }
+}
+
+/** From the first byte of a number, `true`, `false` or `null` to behind its last. */
+function skipScalar(body: Buffer, at: number): number {
+  const first = body[at];
+  if (first === 0x74) return isAt(body, at, TRUE) ? at + 4 : -1;
+  if (first === 0x66) return isAt(body, at, FALSE) ? at + 5 : -1;
+  if (first === 0x6e) return isAt(body, at, NULL) ? at + 4 : -1;
+  return skipNumber(body, at);
+}
+
+function isAt(body: Buffer, at: number, word: Buffer): boolean {
+  for (let i = 0; i < word.length; i++) if (body[at + i] !== word[i]) return false;
+  return true;
+}
+
+function skipNumber(body: Buffer, at: number): number {
+  let i = body[at] === 0x2d ? at + 1 : at;
+  if (body[i] === 0x30) i++;
+  else if ((i = skipDigits(body, i)) === -1) return -1;
+  if (body[i] === 0x2e && (i = skipDigits(body, i + 1)) === -1) return -1;
+  if (body[i] === 0x65 || body[i] === 0x45) {
+    i++;
+    if (body[i] === 0x2b || body[i] === 0x2d) i++;
+    return skipDigits(body, i);
+  }
+  return i;
+}
+
+/** At least one digit. */
+function skipDigits(body: Buffer, at: number): number {
+  let i = at;
+  for (;;) {
+    const c = body[i];
+    if (c === undefined || c < 0x30 || c > 0x39) return i === at ? -1 : i;
+    i++;
+  }
+}
+
+/** Which field a top-level key names; keys may be spelled with escapes (`"mod\u0065l"`). */
+function fieldName(body: Buffer, start: number, end: number): BodyField | 'invalid' | undefined {
+  const length = end - start - 2;
+  for (let i = start + 1; i < end - 1; i++) {
+    if (body[i] !== BACKSLASH) continue;
+    try {
+      const key: unknown = JSON.parse(body.toString('utf8', start, end));
+      return FIELDS.find((field) => field === key);
+    } catch {
+      return 'invalid';
+    }
+  }
+  for (const field of FIELDS) {
+    if (field.length === length && body.toString('latin1', start + 1, end - 1) === field) return field;
+  }
+  return undefined;
+}

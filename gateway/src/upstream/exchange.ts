@@ -1,0 +1,285 @@
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type { RequestContext } from '../http/context.ts';
+import { ApiError, sendApiError } from '../http/errors.ts';
+import { describeNetworkError } from '../net/http-client.ts';
+import type { Principal } from '../principal.ts';
+import { readField, scanBody, type ScannedBody } from './body-scanner.ts';
+import { Failover, type Candidate, type FailoverEvents, type NamedFailure } from './failover.ts';
+import type { Heartbeat } from './heartbeat.ts';
+import type { InferenceDeps } from './inference.ts';
+import { refusalOf, refusalOfChain, type Refusal } from './refusal.ts';
+import { Relay, type RelayEnding, type ResponseObserver } from './relay.ts';
+import { discardBody, readBody } from './request-body.ts';
+import type { InferencePath, InferenceRequest } from './upstream.ts';
+
+/** One request for inference, from its first byte to its log line. */
+export class Exchange implements FailoverEvents {
+  readonly #deps: InferenceDeps;
+  readonly #heartbeat: Heartbeat;
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #context: RequestContext;
+  readonly #principal: Principal;
+  readonly #path: InferencePath;
+  readonly #query: string;
+
+  #relay: Relay | undefined;
+  #failover: Failover | undefined;
+  #observer: ResponseObserver | undefined;
+  #ending: RelayEnding = 'client_gone';
+
+  #model: string | null = null;
+  #upstream: string | null = null;
+  #upstreamRequestId: string | null = null;
+  #requestBytes = 0;
+  #firstByteMs: number | null = null;
+
+  constructor(
+    deps: InferenceDeps,
+    heartbeat: Heartbeat,
+    request: IncomingMessage,
+    response: ServerResponse,
+    context: RequestContext,
+    principal: Principal,
+  ) {
+    this.#deps = deps;
+    this.#heartbeat = heartbeat;
+    this.#request = request;
+    this.#response = response;
+    this.#context = context;
+    this.#principal = principal;
+    const target = request.url ?? '';
+    const mark = target.indexOf('?');
+    this.#path = (mark === -1 ? target : target.slice(0, mark)) as InferencePath;
+    this.#query = mark === -1 ? '' : target.slice(mark);
+  }
+
+  start(): void {
+    this.#response.once('close', () => this.#closed());
+    if (this.#request.method !== 'POST') {
+      const headers = { allow: 'POST' };
+      this.#refuse(
+        new ApiError('invalid_request_error', `Use POST with ${this.#path}.`, { status: 405, headers }),
+      );
+      return;
+    }
+    const limits = {
+      maxBytes: this.#deps.limits.max_request_bytes,
+      stallMs: this.#deps.bodyStallMs ?? 30_000,
+    };
+    readBody(this.#request, limits, (result) => {
+      if (result instanceof ApiError) this.#refuse(result);
+      else this.#guard(() => this.#dispatch(result));
+    });
+  }
+
+  onRelaying(upstream: string, _status: number, headers: IncomingHttpHeaders): void {
+    this.#upstream = upstream;
+    this.#upstreamRequestId = requestIdOf(headers);
+    this.#firstByteMs = this.#elapsed();
+  }
+
+  onRelayed(error?: Error): void {
+    this.#ending = error === undefined ? 'complete' : 'upstream_cut';
+    if (error === undefined) return;
+    this.#context.log.warn(
+      { request_id: this.#context.id, upstream: this.#upstream, error: describeNetworkError(error) },
+      'upstream broke off in mid-response',
+    );
+  }
+
+  onFailure(failure: NamedFailure): void {
+    this.#context.log.warn(
+      {
+        request_id: this.#context.id,
+        upstream: failure.upstream,
+        status: failure.status,
+        upstream_request_id: failure.headers === undefined ? undefined : requestIdOf(failure.headers),
+        error: failure.error === undefined ? undefined : describeNetworkError(failure.error),
+        ms: Math.round(failure.afterMs),
+      },
+      'upstream failed',
+    );
+  }
+
+  onRefused(failure: NamedFailure): void {
+    this.#upstream = failure.upstream;
+    this.#upstreamRequestId = failure.headers === undefined ? null : requestIdOf(failure.headers);
+    this.#answer(refusalOf(failure));
+  }
+
+  onExhausted(failures: readonly NamedFailure[]): void {
+    this.#answer(refusalOfChain(failures));
+  }
+
+  /** A defect of ours must not leave the client waiting. */
+  #guard(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      if (error instanceof ApiError) {
+        this.#refuse(error);
+        return;
+      }
+      this.#context.log.error({ err: error, request_id: this.#context.id }, 'inference failed');
+      this.#refuse(
+        new ApiError('api_error', `The gateway failed to handle this request (${this.#context.id}).`),
+      );
+    }
+  }
+
+  #dispatch(received: Buffer): void {
+    const { deps, principal, context } = {
+      deps: this.#deps,
+      principal: this.#principal,
+      context: this.#context,
+    };
+    this.#requestBytes = received.length;
+    const { body, fields } = understand(received);
+    const requestedModel = modelOf(body, fields);
+    const { canonical } = deps.policy.checkModel(principal, requestedModel);
+    this.#model = canonical;
+    const candidates = this.#candidates(canonical);
+    const request: InferenceRequest = {
+      path: this.#path,
+      query: this.#query,
+      headers: this.#request.headers,
+      body,
+      fields,
+      requestedModel,
+      stream: fields.stream !== undefined && readMember(body, fields.stream) === true,
+    };
+    this.#observer = deps.observe?.({ context, principal, request, model: canonical });
+    this.#relay = new Relay(this.#response, this.#heartbeat, this.#observer);
+    this.#failover = new Failover(
+      deps.dispatcher,
+      request,
+      candidates,
+      this.#relay,
+      this,
+      deps.timeouts.upstream_ttfb_ms,
+    );
+    this.#failover.start();
+  }
+
+  /** @throws ApiError when no upstream serves the model. */
+  #candidates(model: string): Candidate[] {
+    const candidates: Candidate[] = [];
+    for (const upstream of this.#deps.upstreams) {
+      const name = this.#deps.policy.upstreamModel(model, upstream.name, upstream.provider);
+      if (name !== undefined) candidates.push({ upstream, model: name });
+    }
+    if (candidates.length === 0) {
+      throw new ApiError('invalid_request_error', `No upstream of this gateway serves the model ${model}.`);
+    }
+    return candidates;
+  }
+
+  #answer(refusal: Refusal): void {
+    if (refusal.kind === 'ours') {
+      this.#refuse(refusal.error);
+      return;
+    }
+    this.#ending = 'refused';
+    this.#response.writeHead(refusal.status, {
+      'content-type': 'application/json',
+      'content-length': refusal.body.length,
+      ...(refusal.shouldRetry === undefined ? {} : { 'x-should-retry': refusal.shouldRetry }),
+    });
+    this.#response.end(refusal.body);
+  }
+
+  #refuse(error: ApiError): void {
+    this.#ending = 'refused';
+    sendApiError(this.#response, error, this.#context.id);
+    discardBody(this.#request);
+  }
+
+  /** Runs once for every request: after the last byte, or when the client has gone. */
+  #closed(): void {
+    const finished = this.#response.writableFinished;
+    if (!finished && this.#ending !== 'upstream_cut') this.#ending = 'client_gone';
+    this.#failover?.abort();
+    this.#relay?.release();
+    this.#observer?.onResponseEnd?.(this.#ending);
+
+    const { id, clientAddress, log } = this.#context;
+    const line = {
+      request_id: id,
+      sub: this.#principal.sub,
+      path: this.#path,
+      model: this.#model,
+      upstream: this.#upstream,
+      upstream_request_id: this.#upstreamRequestId,
+      // What nginx writes for a client that went before it was answered.
+      status: this.#response.headersSent ? this.#response.statusCode : 499,
+      ms: Math.round(this.#elapsed()),
+    };
+    this.#deps.audit('inference', {
+      ...line,
+      email: this.#principal.email ?? null,
+      client_ip: clientAddress,
+    });
+    log.info(
+      {
+        ...line,
+        ending: this.#ending,
+        first_byte_ms: this.#firstByteMs === null ? null : Math.round(this.#firstByteMs),
+        request_bytes: this.#requestBytes,
+        response_bytes: this.#relay?.bytes ?? 0,
+      },
+      'inference',
+    );
+  }
+
+  #elapsed(): number {
+    return performance.now() - this.#context.startedAt;
+  }
+}
+
+/**
+ * @returns the body and where its members are; a body that names a member twice is written anew, so that the upstream
+ *   reads the same one as the policy does.
+ * @throws ApiError (400)
+ */
+function understand(received: Buffer): { body: Buffer; fields: ScannedBody['fields'] } {
+  const scan = scanBody(received);
+  if (scan === 'invalid_json') throw invalidJson();
+  if (scan === 'not_an_object') {
+    throw new ApiError('invalid_request_error', 'The request body must be a JSON object.');
+  }
+  if (!scan.ambiguous) return { body: received, fields: scan.fields };
+  let body: Buffer;
+  try {
+    body = Buffer.from(JSON.stringify(JSON.parse(received.toString())));
+  } catch {
+    throw invalidJson();
+  }
+  return understand(body);
+}
+
+function invalidJson(): ApiError {
+  return new ApiError('invalid_request_error', 'The request body is not valid JSON.');
+}
+
+function modelOf(body: Buffer, fields: ScannedBody['fields']): string {
+  const model = fields.model === undefined ? undefined : readMember(body, fields.model);
+  if (model === undefined || model === '') {
+    throw new ApiError('invalid_request_error', 'The request body needs a model.');
+  }
+  if (typeof model !== 'string') throw new ApiError('invalid_request_error', 'model must be a string.');
+  return model;
+}
+
+function readMember(body: Buffer, span: NonNullable<ScannedBody['fields']['model']>): unknown {
+  try {
+    return readField(body, span);
+  } catch {
+    throw invalidJson();
+  }
+}
+
+function requestIdOf(headers: IncomingHttpHeaders): string | null {
+  const id = headers['request-id'] ?? headers['x-request-id'];
+  return typeof id === 'string' ? id.slice(0, 200) : null;
+}

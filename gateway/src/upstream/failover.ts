@@ -1,0 +1,139 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Dispatcher } from 'undici';
+import { Attempt, metClosingConnection, type AttemptEvents, type AttemptFailure } from './attempt.ts';
+import type { Relay } from './relay.ts';
+import type { InferenceRequest, PreparedRequest, Upstream } from './upstream.ts';
+
+/** One entry of the chain: an upstream, and what the model is called there. */
+export interface Candidate {
+  readonly upstream: Upstream;
+  readonly model: string;
+}
+
+/** A failure with the upstream that it happened at. */
+export interface NamedFailure extends AttemptFailure {
+  readonly upstream: string;
+}
+
+export interface FailoverEvents {
+  onRelaying(upstream: string, status: number, headers: IncomingHttpHeaders): void;
+  /** @param error Why the upstream broke off; absent when the answer is complete. */
+  onRelayed(error?: Error): void;
+  /** One upstream failed; the next one is tried, or one of the two calls below follows. */
+  onFailure(failure: NamedFailure): void;
+  /** The upstream refused the request itself: no other upstream would take it. */
+  onRefused(failure: NamedFailure): void;
+  /** @param failures One for each upstream, in order; never empty. */
+  onExhausted(failures: readonly NamedFailure[]): void;
+}
+
+/**
+ * Whether another upstream may do better: it is this one that is out of capacity (429, 529), broken (5xx), not
+ * serving the model (404) or refusing the gateway's credential (401, 403). Redirects are nothing to follow with a
+ * credential and count as broken. All other 4xx belong to the request.
+ */
+export function failsOver(failure: AttemptFailure): boolean {
+  const { status } = failure;
+  if (status === undefined || status < 400 || status >= 500) return true;
+  return status === 401 || status === 403 || status === 404 || status === 429;
+}
+
+/** Tries the candidates in order until one of them answers. */
+export class Failover {
+  readonly #dispatcher: Dispatcher;
+  readonly #request: InferenceRequest;
+  readonly #candidates: readonly Candidate[];
+  readonly #relay: Relay;
+  readonly #events: FailoverEvents;
+  readonly #ttfbMs: number;
+  readonly #failures: NamedFailure[] = [];
+  #attempt: Attempt | undefined;
+  #aborted = false;
+
+  /** @param candidates At least one. */
+  constructor(
+    dispatcher: Dispatcher,
+    request: InferenceRequest,
+    candidates: readonly Candidate[],
+    relay: Relay,
+    events: FailoverEvents,
+    ttfbMs: number,
+  ) {
+    this.#dispatcher = dispatcher;
+    this.#request = request;
+    this.#candidates = candidates;
+    this.#relay = relay;
+    this.#events = events;
+    this.#ttfbMs = ttfbMs;
+  }
+
+  start(): void {
+    this.#try(0, false);
+  }
+
+  /** The client has gone: whatever is under way is given up, and no event follows. */
+  abort(): void {
+    this.#aborted = true;
+    this.#attempt?.abort();
+  }
+
+  #try(index: number, again: boolean): void {
+    const candidate = this.#candidates[index];
+    if (candidate === undefined) {
+      this.#events.onExhausted(this.#failures);
+      return;
+    }
+    let prepared: PreparedRequest | Promise<PreparedRequest>;
+    try {
+      prepared = candidate.upstream.prepare(this.#request, candidate.model);
+    } catch (error) {
+      this.#failed(index, again, { error: asError(error), afterMs: 0 });
+      return;
+    }
+    // A promise only where a credential has to be fetched: most requests go out in this very turn.
+    if (!(prepared instanceof Promise)) {
+      this.#send(index, again, prepared);
+      return;
+    }
+    prepared.then(
+      (request) => {
+        if (!this.#aborted) this.#send(index, again, request);
+      },
+      (error: unknown) => this.#failed(index, again, { error: asError(error), afterMs: 0 }),
+    );
+  }
+
+  #send(index: number, again: boolean, prepared: PreparedRequest): void {
+    const upstream = this.#candidates[index]?.upstream.name ?? '';
+    const events: AttemptEvents = {
+      onRelaying: (status, headers) => this.#events.onRelaying(upstream, status, headers),
+      onRelayed: (error) => this.#events.onRelayed(error),
+      onFailure: (failure) => this.#failed(index, again, failure),
+    };
+    this.#attempt = new Attempt(upstream, this.#relay, events, this.#ttfbMs);
+    this.#attempt.send(this.#dispatcher, prepared);
+  }
+
+  #failed(index: number, again: boolean, failure: AttemptFailure): void {
+    const candidate = this.#candidates[index];
+    if (this.#aborted || candidate === undefined) return;
+    const curable =
+      failure.status === 401 ? candidate.upstream.credentialRefused?.() : metClosingConnection(failure);
+    if (curable === true && !again) {
+      this.#try(index, true);
+      return;
+    }
+    const named: NamedFailure = { ...failure, upstream: candidate.upstream.name };
+    this.#events.onFailure(named);
+    if (!failsOver(failure)) {
+      this.#events.onRefused(named);
+      return;
+    }
+    this.#failures.push(named);
+    this.#try(index + 1, false);
+  }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
