@@ -32,6 +32,11 @@ export function html(strings: TemplateStringsArray, ...values: readonly HtmlValu
   return Html.fromTemplate(strings, values);
 }
 
+/** A stylesheet, taken as it is: nothing can be interpolated. */
+export function css(strings: TemplateStringsArray): Html {
+  return Html.fromTemplate(strings, []);
+}
+
 const ENTITIES: Record<string, string> = {
   '&': '&amp;',
   '<': '&lt;',

@@ -1,6 +1,6 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { html, type Html } from './html.ts';
-import { PAGE_STYLE, PAGE_STYLE_SOURCE } from './page-style.ts';
+import { STYLE_ELEMENT, STYLE_SOURCE } from './page-style.ts';
 
 export { html, Html, type HtmlValue } from './html.ts';
 
@@ -55,16 +55,17 @@ export function renderPage(page: Page): string {
         <meta name="viewport" content="width=device-width, initial-scale=1" />
         <meta name="color-scheme" content="light dark" />
         <meta name="robots" content="noindex" />
-        <style>
-          ${PAGE_STYLE}
-        </style>
+        ${STYLE_ELEMENT}
       </head>
       <body>
         <header>${MARK}<strong>${PRODUCT}</strong></header>
         <main>${page.body}</main>
-        <footer>
-          ${page.reference !== undefined && html`<p>Reference: <samp>${page.reference}</samp></p>`}
-        </footer>
+        ${
+          page.reference !== undefined &&
+          html`<footer>
+            <p>Reference: <samp>${page.reference}</samp></p>
+          </footer>`
+        }
       </body>
     </html> `.toString();
 }
@@ -100,7 +101,7 @@ function contentSecurityPolicy(formActionOrigins: readonly string[] | undefined)
   const formAction =
     formActionOrigins === undefined ? "'none'" : [...new Set(["'self'", ...formActionOrigins])].join(' ');
   return (
-    `default-src 'none'; style-src ${PAGE_STYLE_SOURCE}; form-action ${formAction}; ` +
+    `default-src 'none'; style-src ${STYLE_SOURCE}; form-action ${formAction}; ` +
     `frame-ancestors 'none'; base-uri 'none'`
   );
 }

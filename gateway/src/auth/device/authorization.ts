@@ -1,10 +1,11 @@
+import { DuplicateCodeError } from '@claude-gateway/prisma';
 import type { RequestHandler } from 'express';
 import { contextOf } from '../../http/context.ts';
 import { OAuthError } from '../../http/errors.ts';
 import type { DeviceDependencies } from './dependencies.ts';
 import { field } from './form.ts';
 import { createSecret, digest } from './secrets.ts';
-import { addressKey, answerOf, exceeds } from './store-access.ts';
+import { addressKey, exceeds } from './rate-limit.ts';
 import { createUserCode } from './user-code.ts';
 
 /** Lifetime of device and user codes, in seconds. */
@@ -40,19 +41,7 @@ export function authorizeDevice(deps: DeviceDependencies): RequestHandler {
       );
     }
 
-    const deviceCode = createSecret();
-    const userCode = createUserCode();
-    await answerOf(
-      deps.grants.create({
-        deviceCodeHash: digest(deviceCode),
-        userCodeHash: digest(userCode),
-        surface,
-        clientAddress,
-        createdAt: now,
-        expiresAt: new Date(now.getTime() + GRANT_SECONDS * 1000),
-        intervalSeconds: POLL_INTERVAL_SECONDS,
-      }),
-    );
+    const { deviceCode, userCode } = await createGrant(deps, { surface, clientAddress, now });
     audit('success');
     response.set({ 'cache-control': 'no-store', pragma: 'no-cache' }).json({
       device_code: deviceCode,
@@ -64,6 +53,33 @@ export function authorizeDevice(deps: DeviceDependencies): RequestHandler {
       login_notice: loginNotice,
     });
   };
+}
+
+/** How often a code that another live grant holds is drawn again; even once is a matter of years. */
+const DRAWS = 3;
+
+async function createGrant(
+  deps: DeviceDependencies,
+  { surface, clientAddress, now }: { surface: string | null; clientAddress: string; now: Date },
+): Promise<{ deviceCode: string; userCode: string }> {
+  for (let draw = 1; ; draw++) {
+    const deviceCode = createSecret();
+    const userCode = createUserCode();
+    try {
+      await deps.grants.create({
+        deviceCodeHash: digest(deviceCode),
+        userCodeHash: digest(userCode),
+        surface,
+        clientAddress,
+        createdAt: now,
+        expiresAt: new Date(now.getTime() + GRANT_SECONDS * 1000),
+        intervalSeconds: POLL_INTERVAL_SECONDS,
+      });
+      return { deviceCode, userCode };
+    } catch (error) {
+      if (!(error instanceof DuplicateCodeError) || draw === DRAWS) throw error;
+    }
+  }
 }
 
 function surfaceOf(claimed: string | undefined): string | null {

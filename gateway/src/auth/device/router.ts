@@ -1,3 +1,4 @@
+import { StoreUnavailableError } from '@claude-gateway/prisma';
 import express, { type ErrorRequestHandler, type Router } from 'express';
 import { contextOf } from '../../http/context.ts';
 import { OAuthError, sendOAuthError } from '../../http/errors.ts';
@@ -7,8 +8,10 @@ import { authorizeDevice } from './authorization.ts';
 import type { DeviceDependencies } from './dependencies.ts';
 import { readForm } from './form.ts';
 import { finishSignIn } from './sign-in.ts';
-import { STORE_RETRY_SECONDS, StoreUnavailable } from './store-access.ts';
 import { createVerification } from './verification.ts';
+
+/** How long people and clients are asked to wait for the store, in seconds. */
+const STORE_RETRY_SECONDS = 5;
 
 /**
  * The device authorization grant (RFC 8628) up to the point where the device's next poll succeeds: the endpoint that
@@ -35,8 +38,8 @@ const answerClientError: ErrorRequestHandler = (error: unknown, request, respons
   const { id, log } = contextOf(request);
   if (response.headersSent) return next(error);
   if (error instanceof OAuthError) return sendOAuthError(response, error);
-  if (error instanceof StoreUnavailable) {
-    log.error({ request_id: id, err: error.cause }, 'the store did not answer');
+  if (error instanceof StoreUnavailableError) {
+    log.error({ request_id: id, err: error }, 'the store did not answer');
     const headers = { 'retry-after': String(STORE_RETRY_SECONDS) };
     const description = 'The gateway cannot reach its database; try again in a moment.';
     return sendOAuthError(response, new OAuthError('temporarily_unavailable', description, { headers }));
@@ -55,8 +58,8 @@ function answerPageError(deps: DeviceDependencies): ErrorRequestHandler {
   return (error: unknown, request, response, next) => {
     const { id, log } = contextOf(request);
     if (response.headersSent) return next(error);
-    if (error instanceof StoreUnavailable) {
-      log.error({ request_id: id, err: error.cause }, 'the store did not answer');
+    if (error instanceof StoreUnavailableError) {
+      log.error({ request_id: id, err: error }, 'the store did not answer');
       const headers = { 'retry-after': String(STORE_RETRY_SECONDS) };
       return answerPage(deps, request, response, storeAwayPage(), { headers });
     }

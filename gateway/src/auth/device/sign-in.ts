@@ -18,7 +18,7 @@ import { BrowserCookie, sameBrowser } from './browser.ts';
 import type { DeviceDependencies, SignInProvider } from './dependencies.ts';
 import { field } from './form.ts';
 import { createSecret, digest } from './secrets.ts';
-import { answerOf, exceeds } from './store-access.ts';
+import { exceeds } from './rate-limit.ts';
 
 /** How often one code may be taken to an identity provider: room for mistakes, not for filling the store. */
 const SIGN_INS_PER_GRANT = { max: 20, window_seconds: 600 };
@@ -54,7 +54,7 @@ export async function startSignIn(
     return answerPage(deps, request, response, tooManySignInsPage(), { headers });
   }
   // The code may have been used or denied since the page was shown: say so before the person types a password.
-  const grant = await answerOf(deps.grants.findByUserCode(digest(userCode), now));
+  const grant = await deps.grants.findByUserCode(digest(userCode), now);
   if (grant === null || grant.id !== grantId || grant.status !== 'pending') {
     audit(deps, request, 'not_pending', { provider: provider.id });
     return answerPage(deps, request, response, notWaitingPage());
@@ -68,16 +68,14 @@ export async function startSignIn(
   } catch (error) {
     return answerProviderFailure(deps, request, response, provider, userCode, error);
   }
-  await answerOf(
-    deps.grants.startSignIn({
-      stateHash: digest(state),
-      browserHash: browser,
-      grantId,
-      provider: provider.id,
-      secretsSealed: deps.sealer.seal(PURPOSE, JSON.stringify(memory)),
-      expiresAt: grant.expiresAt,
-    }),
-  );
+  await deps.grants.startSignIn({
+    stateHash: digest(state),
+    browserHash: browser,
+    grantId,
+    provider: provider.id,
+    secretsSealed: deps.sealer.seal(PURPOSE, JSON.stringify(memory)),
+    expiresAt: grant.expiresAt,
+  });
   audit(deps, request, 'redirect', { provider: provider.id });
   response
     .status(303)
@@ -92,7 +90,7 @@ export function finishSignIn(deps: DeviceDependencies): RequestHandler {
     const { publicUrl } = deps.settings();
     const now = deps.clock();
     const state = field(request.query, 'state');
-    const attempt = state === undefined ? null : await answerOf(deps.grants.takeSignIn(digest(state), now));
+    const attempt = state === undefined ? null : await deps.grants.takeSignIn(digest(state), now);
     if (state === undefined || attempt === null) {
       audit(deps, request, 'unknown_state');
       return answerPage(deps, request, response, unknownSignInPage());
@@ -118,7 +116,7 @@ export function finishSignIn(deps: DeviceDependencies): RequestHandler {
     }
     const { identity, refreshToken } = signedIn;
     const sealed = refreshToken === null ? null : deps.sealer.seal(REFRESH_TOKEN_PURPOSE, refreshToken);
-    const approved = await answerOf(deps.grants.approve(attempt.grantId, identity, sealed, deps.clock()));
+    const approved = await deps.grants.approve(attempt.grantId, identity, sealed, deps.clock());
     audit(deps, request, approved ? 'success' : 'not_pending', {
       provider: provider.id,
       sub: identity.sub,

@@ -11,7 +11,7 @@ import type { DeviceDependencies, KnownGrant } from './dependencies.ts';
 import { field } from './form.ts';
 import { digest } from './secrets.ts';
 import { startSignIn } from './sign-in.ts';
-import { addressKey, answerOf, exceeds } from './store-access.ts';
+import { addressKey, exceeds } from './rate-limit.ts';
 import { openTicket, sealTicket, type Ticket } from './ticket.ts';
 import { normaliseUserCode } from './user-code.ts';
 
@@ -71,7 +71,7 @@ export function createVerification(deps: DeviceDependencies): {
       const ticket = acceptForm(deps, request, response);
       if (ticket === undefined) return;
       if (ticket.grantId === null) return answerPage(deps, request, response, staleFormPage());
-      const denied = await answerOf(deps.grants.deny(ticket.grantId, deps.clock()));
+      const denied = await deps.grants.deny(ticket.grantId, deps.clock());
       audit(deps, request, denied ? 'denied' : 'not_pending');
       answerPage(deps, request, response, denied ? deniedPage() : notWaitingPage());
     },
@@ -130,7 +130,7 @@ async function confirmCode(
     const headers = { 'retry-after': String(wait) };
     return answerPage(deps, request, response, tooManyAttemptsPage(wait), { headers });
   }
-  const grant = await answerOf(deps.grants.findByUserCode(digest(userCode), now));
+  const grant = await deps.grants.findByUserCode(digest(userCode), now);
   if (grant === null) {
     audit(deps, request, 'unknown_code');
     return askForCode(deps, request, response, { value: userCode, problem: UNKNOWN_CODE, status: 404 });

@@ -40,15 +40,13 @@ export function confirmPage(confirmation: Confirmation): Page {
         Continue only if you started this sign-in yourself. If somebody sent you this link or code, deny it:
         continuing would let them work in your name.
       </p>
-      ${notice && noticeBox(notice)}
       <form method="post" action="/device">
         <input type="hidden" name="ticket" value="${ticket}" />
         ${buttons(providers)}
         <button class="quiet" type="submit" formaction="/device/deny">No, deny it</button>
       </form>
-      <p class="small soft form-after">
-        Another code on your terminal? <a href="/device">Enter it here</a>.
-      </p>`,
+      <p class="small soft after">Another code on your terminal? <a href="/device">Enter it here</a>.</p>
+      ${notice && noticeBox(notice)}`,
   };
 }
 

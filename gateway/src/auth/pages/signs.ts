@@ -23,6 +23,6 @@ export const STOPPED: Html = html`<div class="sign" aria-hidden="true">
 
 export const BAD: Html = html`<div class="sign bad" aria-hidden="true">
   <svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2.25" stroke-linecap="round">
-    <path d="M12 6v7.5M12 17.6v.1" />
+    <path d="M12 4.5v9.5M12 18.9v.1" />
   </svg>
 </div>`;

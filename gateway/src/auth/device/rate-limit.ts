@@ -2,32 +2,10 @@ import type { RateLimitStore } from '@claude-gateway/prisma';
 import ipaddr from 'ipaddr.js';
 import type { RateLimit } from './dependencies.ts';
 
-/** The store did not answer. Everything here needs it, so the person or the client is asked to come back. */
-export class StoreUnavailable extends Error {
-  override readonly name = 'StoreUnavailable';
-
-  constructor(cause: unknown) {
-    super('The gateway cannot reach its database.', { cause });
-  }
-}
-
-/** How long people and clients are asked to wait for the store, in seconds. */
-export const STORE_RETRY_SECONDS = 5;
-
-/** @throws StoreUnavailable whatever it was that the store rejected with. */
-export async function answerOf<T>(question: Promise<T>): Promise<T> {
-  try {
-    return await question;
-  } catch (error) {
-    throw new StoreUnavailable(error);
-  }
-}
-
 /**
  * Counts one event.
  *
  * @returns how many seconds to wait when there were too many, otherwise undefined.
- * @throws StoreUnavailable
  */
 export async function exceeds(
   store: RateLimitStore,
@@ -36,7 +14,7 @@ export async function exceeds(
   now: Date,
 ): Promise<number | undefined> {
   const { max, window_seconds: windowSeconds } = limit;
-  const { allowed, retryAfterSeconds } = await answerOf(store.hit(key, { max, windowSeconds }, now));
+  const { allowed, retryAfterSeconds } = await store.hit(key, { max, windowSeconds }, now);
   return allowed ? undefined : Math.max(1, Math.ceil(retryAfterSeconds));
 }
 
