@@ -37,7 +37,7 @@ export class Parts {
 
   /** Lets go of every part that `successor` does not use; of all without one. */
   async close(successor?: Parts): Promise<void> {
-    const gone = [...this.#parts].filter(([key]) => successor?.#parts.has(key) !== true);
+    const gone = [...this.#parts].filter(([key]) => successor === undefined || !successor.#parts.has(key));
     await Promise.allSettled(gone.map(async ([, part]) => part.close?.((await part.value) as never)));
     this.#parts.clear();
     if (successor !== undefined && successor.#previous === this) successor.#previous = undefined;
