@@ -27,6 +27,10 @@ help: ## List what can be made
 dev: ## Run a gateway here, with a database, sign-in and an upstream to develop with; Ctrl-C stops it
 	@$(run) node --conditions=source --disable-warning=ExperimentalWarning dev/src/main.ts
 
+.PHONY: sign-in
+sign-in: ## Sign in to the gateway of `make dev` without Claude Code: eval "$$(make -s sign-in)"
+	@$(run) node --conditions=source --disable-warning=ExperimentalWarning dev/src/sign-in.ts
+
 .PHONY: test
 test: ## Run the unit and end-to-end tests (some of them: make test TESTS=gateway/src/http)
 	@hack/testbed.sh

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { chromium, type Browser, type Page } from 'playwright-core';
-import { findProgram } from './requirements.ts';
+import { findProgram } from './programs.ts';
 
 const ARTIFACTS = resolve(import.meta.dirname, '../../artifacts');
 

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Gets the programs that end-to-end tests drive: a browser and a terminal multiplexer. Installs them where that can be
+# done without asking (Debian, as root); elsewhere says what is missing, and the tests that need it are skipped.
+set -euo pipefail
+
+declare -a packages=()
+type -P tmux >/dev/null || packages+=(tmux)
+if [[ -z ${CHROMIUM_BIN:-} ]] && ! type -P chromium chromium-browser google-chrome >/dev/null; then
+  packages+=(chromium)
+fi
+((${#packages[@]})) || exit 0
+
+if type -P apt-get >/dev/null && [[ $(id -u) == 0 ]]; then
+  echo "Installing ${packages[*]} for the end-to-end tests …" >&2
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq >/dev/null
+  apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null </dev/null
+  exit
+fi
+
+cat >&2 <<HINT
+Some end-to-end tests will be skipped: ${packages[*]} not found.
+  Debian, Ubuntu:  sudo apt-get install ${packages[*]}
+  macOS:           brew install tmux; brew install --cask chromium   (or name a browser in CHROMIUM_BIN)
+HINT
+[[ -z ${CI:-} ]]
