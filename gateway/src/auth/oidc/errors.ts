@@ -12,12 +12,15 @@ export type SignInRefusal =
   | 'response_mismatch'
   /** The ID token is forged, expired, meant for another client or signed otherwise than configured. */
   | 'invalid_id_token'
+  /** The claim that `user_id_claim` names is missing. */
+  | 'user_id_missing'
   | 'email_unverified'
   | 'email_missing'
   | 'email_domain_not_allowed'
   | 'group_not_allowed'
-  /** A session's refresh was answered with somebody else, or there was no user id at all. */
+  /** A session's refresh was answered with somebody else. */
   | 'subject_mismatch'
+  /** The Directory API would not say which groups this person is in. */
   | 'groups_lookup_failed';
 
 /** This person may not sign in. `message` is one sentence for them; `detail` is for the operator's log. */

@@ -1,0 +1,151 @@
+import type { Identity } from '@claude-gateway/prisma';
+import type { Log } from '../../observe/log.ts';
+import { compileAdmission } from './admission.ts';
+import type { Claims } from './claims.ts';
+import { IdentityProviderUnavailable, SignInRefused } from './errors.ts';
+import type { GoogleGroups } from './google-groups.ts';
+import { compilePersonReader, type Person } from './person.ts';
+import type { OidcSettings } from './settings.ts';
+import type { TokenClient, Tokens } from './token-client.ts';
+
+/** Turns what the provider gave into an admitted identity. @throws SignInRefused, IdentityProviderUnavailable. */
+export interface Identification {
+  signIn(tokens: Tokens): Promise<Identity>;
+  /** @param previous The session's identity: whoever comes back must be the same person. */
+  refresh(tokens: Tokens, previous: Identity): Promise<Identity>;
+}
+
+export interface IdentificationDependencies {
+  readonly providerId: string;
+  readonly client: Pick<TokenClient, 'userinfo'>;
+  readonly hasUserinfo: boolean;
+  readonly googleGroups: GoogleGroups | null;
+  readonly log: Log;
+}
+
+const TELL_ADMIN = 'Tell your administrator.';
+
+export function createIdentification(
+  settings: OidcSettings,
+  deps: IdentificationDependencies,
+): Identification {
+  const read = compilePersonReader(settings);
+  const admit = compileAdmission(settings);
+  const { client, googleGroups, log } = deps;
+
+  /** Groups come from the Directory API when it is configured, and are then no gap. */
+  const hasGroups = (person: Person): boolean => person.groups !== null || googleGroups !== null;
+
+  async function admitted(person: Person, fallbackName: string | null): Promise<Identity> {
+    if (person.id === null) {
+      throw new SignInRefused(
+        'user_id_missing',
+        `The identity provider did not say who you are. ${TELL_ADMIN}`,
+        `no claim ${settings.user_id_claim ?? 'sub'}; check oidc.user_id_claim`,
+      );
+    }
+    if (person.emailUnverified) {
+      throw new SignInRefused(
+        'email_unverified',
+        'Your email address is not verified at the identity provider. Verify it there, then sign in again.',
+        'email_verified is false',
+      );
+    }
+    if (person.groups === null && person.groupOverage) {
+      log.warn(
+        { sub: person.id },
+        'Entra left the groups out of the token because there are too many: limit the claim to "groups assigned to ' +
+          'the application", or use app roles with oidc.groups_claim: roles',
+      );
+    }
+    const groups = googleGroups === null ? (person.groups ?? []) : await lookUp(googleGroups, person.email);
+    admit({ email: person.email, groups });
+    return {
+      sub: person.id,
+      provider: deps.providerId,
+      email: person.email,
+      name: person.name ?? fallbackName,
+      groups,
+    };
+  }
+
+  return {
+    signIn: async (tokens) => {
+      if (tokens.claims === null) {
+        throw new SignInRefused(
+          'invalid_id_token',
+          `The identity provider sent an incomplete sign-in. ${TELL_ADMIN}`,
+          'the token endpoint gave no ID token; oidc.scopes must include openid',
+        );
+      }
+      let person = read([tokens.claims]);
+      const hasGap = person.email === null || !hasGroups(person);
+      if (settings.userinfo_fallback === true && hasGap && deps.hasUserinfo) {
+        const userinfo = await client.userinfo(tokens.accessToken, tokens.claims.sub, 'sign-in');
+        person = read([tokens.claims, userinfo]);
+      }
+      return admitted(person, null);
+    },
+
+    refresh: async (tokens, previous) => {
+      const sources = await refreshSources(tokens, previous);
+      const person = read(sources);
+      if (person.id !== null && person.id !== previous.sub) {
+        throw new SignInRefused(
+          'subject_mismatch',
+          'Your session belongs to somebody else. Sign in again.',
+          'the refresh was answered for another user',
+        );
+      }
+      return admitted(person, previous.name).catch((error: unknown) => {
+        // Whatever is wrong with our access to the directory, the person's session at the provider is alive.
+        if (error instanceof SignInRefused && error.reason === 'groups_lookup_failed') {
+          throw new IdentityProviderUnavailable(settings.issuer, error.detail, { cause: error });
+        }
+        throw error;
+      });
+    },
+  };
+
+  /** Providers say less on a refresh: some repeat no ID token, some a thin one. UserInfo knows the rest. */
+  async function refreshSources(tokens: Tokens, previous: Identity): Promise<Claims[]> {
+    if (tokens.claims === null) {
+      if (!deps.hasUserinfo) {
+        throw new SignInRefused(
+          'idp_session_ended',
+          'Your session has ended. Sign in again.',
+          'the refresh brought no ID token and there is no userinfo endpoint; try oidc.scope_on_refresh: true',
+        );
+      }
+      return [await client.userinfo(tokens.accessToken, null, 'refresh')];
+    }
+    const person = read([tokens.claims]);
+    const mayAsk = settings.userinfo_fallback === true;
+    const hasGap = person.email === null || !hasGroups(person);
+    const hasLost =
+      (person.email === null && previous.email !== null) ||
+      (!hasGroups(person) && previous.groups.length > 0);
+    if (!deps.hasUserinfo || !(mayAsk ? hasGap : hasLost)) return [tokens.claims];
+    try {
+      return [tokens.claims, await client.userinfo(tokens.accessToken, tokens.claims.sub, 'refresh')];
+    } catch (error) {
+      if (mayAsk || !(error instanceof SignInRefused)) throw error;
+      log.warn(
+        { detail: error.detail },
+        'a refresh said less than the sign-in did, and userinfo does not help',
+      );
+      return [tokens.claims];
+    }
+  }
+}
+
+async function lookUp(googleGroups: GoogleGroups, email: string | null): Promise<readonly string[]> {
+  if (email === null) {
+    throw new SignInRefused(
+      'email_missing',
+      `The identity provider did not share your email address, which this gateway needs. ${TELL_ADMIN}`,
+      'no email claim, which oidc.google_groups needs; request the email scope',
+    );
+  }
+  return googleGroups.groupsOf(email);
+}

@@ -1,0 +1,57 @@
+import {
+  compileClaim,
+  hasGroupOverage,
+  isEmailUnverified,
+  readGroups,
+  readText,
+  type Claims,
+} from './claims.ts';
+import type { OidcSettings } from './settings.ts';
+
+/** What the provider said about somebody, read the way the configuration maps claims. */
+export interface Person {
+  /** `user_id_claim`. */
+  readonly id: string | null;
+  /** Lower case. */
+  readonly email: string | null;
+  readonly emailUnverified: boolean;
+  readonly name: string | null;
+  /** null: the claim is nowhere. */
+  readonly groups: readonly string[] | null;
+  readonly groupOverage: boolean;
+}
+
+/** Reads sources in the order of their authority: what an earlier one says, a later one cannot change. */
+export type PersonReader = (sources: readonly Claims[]) => Person;
+
+export function compilePersonReader(settings: OidcSettings): PersonReader {
+  const id = [compileClaim(settings.user_id_claim ?? 'sub')];
+  const email = [settings.email_claim ?? 'email'].flat().map(compileClaim);
+  const name = [compileClaim('name')];
+  const groups = compileClaim(settings.groups_claim ?? 'groups');
+
+  const firstText = (sources: readonly Claims[], readers: typeof id): string | null => {
+    for (const claims of sources) {
+      const text = readText(claims, readers);
+      if (text !== null) return text;
+    }
+    return null;
+  };
+  const firstGroups = (sources: readonly Claims[]): readonly string[] | null => {
+    for (const claims of sources) {
+      const list = readGroups(claims, groups);
+      if (list !== null) return list;
+    }
+    return null;
+  };
+  return (sources) => ({
+    id: firstText(sources, id),
+    email: firstText(sources, email)?.toLowerCase() ?? null,
+    emailUnverified: isEmailUnverified(
+      sources.find((claims) => Object.hasOwn(claims, 'email_verified')) ?? {},
+    ),
+    name: firstText(sources, name),
+    groups: firstGroups(sources),
+    groupOverage: sources.some(hasGroupOverage),
+  });
+}
