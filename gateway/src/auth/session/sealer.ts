@@ -11,6 +11,9 @@ export interface Sealer {
   open(purpose: string, sealed: Buffer): Buffer;
 }
 
+/** The purpose under which the device grant seals, and a session keeps, the identity provider's refresh token. */
+export const IDP_REFRESH_TOKEN = 'idp-refresh-token';
+
 export type UnsealReason = 'malformed' | 'unknown-key' | 'not-authentic';
 
 /** A sealed blob that cannot be opened; its message holds nothing of the blob. */

@@ -1,0 +1,31 @@
+import type { RequestContext } from '../../http/context.ts';
+import { OAuthError } from '../../http/errors.ts';
+import type { OAuthForm } from './oauth-form.ts';
+import type { MintedToken } from './tokens.ts';
+
+/** A successful answer of the token endpoint (RFC 6749 §5.1, RFC 8693 §2.2.1). */
+export interface TokenResponse {
+  readonly access_token: string;
+  readonly token_type: 'Bearer';
+  /** Seconds. */
+  readonly expires_in: number;
+  readonly refresh_token?: string;
+  /** Extension: who approved the device; the client asks its user to confirm it before it keeps the token. */
+  readonly email?: string;
+  readonly issued_token_type?: string;
+}
+
+/** What one value of `grant_type` does. @throws OAuthError */
+export type Grant = (form: OAuthForm, context: RequestContext) => Promise<TokenResponse>;
+
+export function tokenResponse(minted: MintedToken): TokenResponse {
+  return { access_token: minted.accessToken, token_type: 'Bearer', expires_in: minted.expiresInSeconds };
+}
+
+/** The client keeps its session and asks again. */
+export function tryAgain(description: string, seconds: number, cause?: unknown): OAuthError {
+  return new OAuthError('temporarily_unavailable', description, {
+    headers: { 'retry-after': String(seconds) },
+    cause,
+  });
+}

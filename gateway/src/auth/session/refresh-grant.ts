@@ -1,0 +1,239 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  StoreUnavailableError,
+  type RefreshClaim,
+  type Session,
+  type SessionStore,
+} from '@claude-gateway/prisma';
+import type { RequestContext } from '../../http/context.ts';
+import { OAuthError } from '../../http/errors.ts';
+import type { Audit } from '../../observe/audit.ts';
+import { IdentityProviderUnavailable, SignInRefused } from '../oidc/errors.ts';
+import type { OidcProvider, SignedIn } from '../oidc/provider.ts';
+import { tokenResponse, tryAgain, type Grant, type TokenResponse } from './grant.ts';
+import { hashToken, type RefreshTokens } from './refresh-token.ts';
+import { IDP_REFRESH_TOKEN, UnsealError, type Sealer } from './sealer.ts';
+import { holderOf } from './session-holder.ts';
+import type { Tokens } from './tokens.ts';
+
+export interface RefreshGrantDeps {
+  readonly sessions: Pick<SessionStore, 'claimRefresh' | 'releaseRefresh' | 'rotate' | 'revoke'>;
+  readonly tokens: Tokens;
+  readonly refreshTokens: RefreshTokens;
+  readonly sealer: Sealer;
+  /** The identity provider of a session, unless the configuration no longer has it. */
+  readonly provider: (id: string) => Pick<OidcProvider, 'refresh'> | undefined;
+  readonly audit: Audit;
+  readonly clock: () => Date;
+}
+
+/** How long a replaced token still works: two processes that share it, or one whose answer was lost. */
+export const GRACE_MS = 30_000;
+
+/** Longer than an identity provider may take to answer, user info and group look-up included. */
+const LEASE_MS = 60_000;
+
+/** How long one caller waits for another one's refresh of the same session: 80 times 250 ms. */
+const BUSY_POLLS = 80;
+const BUSY_POLL_MS = 250;
+
+/** When the store was lost just after the provider answered: its new refresh token exists nowhere but here. */
+const ROTATE_RETRY_MS = [200, 1000, 3000];
+
+/**
+ * A client asks for a new bearer token (RFC 6749 §6). The refresh token rotates, and the identity provider is asked
+ * every time, so whoever was disabled there is out at the next refresh. See docs/adr/0010 for the grace period and for
+ * what happens when several processes do this at once.
+ */
+export function refreshGrant(deps: RefreshGrantDeps): Grant {
+  return async (form, context) => {
+    const token = form.require('refresh_token');
+    const claim = await claimed(deps, hashToken(token));
+    switch (claim.state) {
+      case 'claimed':
+        return askProvider(deps, context, claim.session, token);
+      case 'superseded':
+        return answerAgain(deps, context, claim.session, token, claim.currentTokenHash);
+      case 'busy':
+        audit(deps, context, claim.session, 'unavailable', 'busy');
+        throw tryAgain('Another process is refreshing this session; try again.', 1);
+      case 'reused':
+        audit(deps, context, claim.session, 'denied', 'reused');
+        deps.audit('session.revoke', {
+          request_id: context.id,
+          result: 'success',
+          reason: 'refresh_token_reused',
+          sub: claim.session.identity.sub,
+          email: claim.session.identity.email,
+          session_id: claim.session.id,
+          client_ip: context.clientAddress,
+        });
+        throw signInAgain('This refresh token was used before; the session has been revoked.');
+      case 'revoked':
+        audit(deps, context, claim.session, 'denied', 'revoked');
+        throw signInAgain('This session has been revoked; sign in again.');
+      case 'unknown':
+        audit(deps, context, undefined, 'denied', 'unknown');
+        throw signInAgain('This refresh token is unknown or expired; sign in again.');
+    }
+  };
+}
+
+async function claimed(deps: RefreshGrantDeps, tokenHash: Buffer): Promise<RefreshClaim> {
+  for (let poll = 0; ; poll++) {
+    const request = { now: deps.clock(), graceMs: GRACE_MS, leaseMs: LEASE_MS };
+    const claim = await deps.sessions.claimRefresh(tokenHash, request);
+    if (claim.state !== 'busy' || poll === BUSY_POLLS) return claim;
+    await sleep(BUSY_POLL_MS);
+  }
+}
+
+async function askProvider(
+  deps: RefreshGrantDeps,
+  context: RequestContext,
+  session: Session,
+  token: string,
+): Promise<TokenResponse> {
+  const provider = deps.provider(session.identity.provider);
+  const idpRefreshToken = unseal(deps, context, session);
+  if (provider === undefined) return end(deps, context, session, 'provider_removed');
+  if (idpRefreshToken === undefined) return end(deps, context, session, 'idp_refresh_token_unreadable');
+
+  let signedIn: SignedIn;
+  try {
+    signedIn = await provider.refresh(idpRefreshToken, session.identity);
+  } catch (error) {
+    if (error instanceof SignInRefused) return end(deps, context, session, error.reason, error.detail);
+    await release(deps, context, session);
+    if (!(error instanceof IdentityProviderUnavailable)) throw error;
+    context.log.warn(
+      { request_id: context.id, sub: session.identity.sub, detail: error.detail },
+      'the identity provider could not be asked about a session; it stays',
+    );
+    audit(deps, context, session, 'unavailable', 'identity_provider');
+    throw tryAgain('The identity provider is not answering; your session stays, try again.', 10, error);
+  }
+
+  const { identity } = signedIn;
+  const successor = deps.refreshTokens.successorOf(token);
+  // A provider that does not rotate repeats nothing (RFC 6749 §6): its token stays good.
+  const nextIdpToken = deps.sealer.seal(IDP_REFRESH_TOKEN, signedIn.refreshToken ?? idpRefreshToken);
+  const rotated = await rotate(deps, session.id, {
+    usedTokenHash: hashToken(token),
+    newTokenHash: hashToken(successor),
+    identity,
+    idpRefreshTokenSealed: nextIdpToken,
+    now: deps.clock(),
+  });
+  if (!rotated) {
+    audit(deps, context, session, 'denied', 'revoked');
+    throw signInAgain('This session was revoked meanwhile; sign in again.');
+  }
+  return answer(deps, context, { ...session, identity }, successor);
+}
+
+/** The provider was asked moments ago; what it said is in the session. */
+async function answerAgain(
+  deps: RefreshGrantDeps,
+  context: RequestContext,
+  session: Session,
+  token: string,
+  currentTokenHash: Buffer,
+): Promise<TokenResponse> {
+  const current = deps.refreshTokens.currentFrom(token, currentTokenHash);
+  if (current !== undefined) return answer(deps, context, session, current);
+  // A replica with another first secret derived it, in the middle of a rotation of secrets. The other process of this
+  // developer has it by now, in the credential file that both read.
+  audit(deps, context, session, 'unavailable', 'secret_rotated');
+  throw tryAgain('This session was refreshed by another process a moment ago; try again.', 1);
+}
+
+async function answer(
+  deps: RefreshGrantDeps,
+  context: RequestContext,
+  session: Session,
+  refreshToken: string,
+): Promise<TokenResponse> {
+  const minted = await deps.tokens.mint(holderOf(session.identity, session.id));
+  audit(deps, context, session, 'success', undefined, minted.expiresInSeconds);
+  return { ...tokenResponse(minted), refresh_token: refreshToken };
+}
+
+function unseal(deps: RefreshGrantDeps, context: RequestContext, session: Session): string | undefined {
+  if (session.idpRefreshTokenSealed === null) return undefined;
+  try {
+    return deps.sealer.open(IDP_REFRESH_TOKEN, session.idpRefreshTokenSealed).toString('utf8');
+  } catch (error) {
+    if (!(error instanceof UnsealError)) throw error;
+    context.log.warn({ request_id: context.id, session_id: session.id, reason: error.reason }, error.message);
+    return undefined;
+  }
+}
+
+/** Ends the session everywhere: its bearer tokens are refused too, although they have not expired. */
+async function end(
+  deps: RefreshGrantDeps,
+  context: RequestContext,
+  session: Session,
+  reason: string,
+  detail?: string,
+): Promise<never> {
+  await deps.sessions.revoke(session.id, `refresh:${reason}`, deps.clock());
+  if (detail !== undefined) {
+    context.log.info(
+      { request_id: context.id, sub: session.identity.sub, reason, detail },
+      'refresh refused',
+    );
+  }
+  audit(deps, context, session, 'denied', reason);
+  throw signInAgain('The identity provider no longer vouches for this session; sign in again.');
+}
+
+/** @throws StoreUnavailableError when the store stays away. */
+async function rotate(
+  deps: RefreshGrantDeps,
+  sessionId: string,
+  rotation: Parameters<SessionStore['rotate']>[1],
+): Promise<boolean> {
+  for (const pause of ROTATE_RETRY_MS) {
+    try {
+      return await deps.sessions.rotate(sessionId, rotation);
+    } catch (error) {
+      if (!(error instanceof StoreUnavailableError)) throw error;
+      await sleep(pause);
+    }
+  }
+  return deps.sessions.rotate(sessionId, rotation);
+}
+
+/** Without this the claim ends by itself, a minute later. */
+async function release(deps: RefreshGrantDeps, context: RequestContext, session: Session): Promise<void> {
+  await deps.sessions.releaseRefresh(session.id).catch((error: unknown) => {
+    context.log.warn({ request_id: context.id, err: error }, 'could not give a refresh claim back');
+  });
+}
+
+function audit(
+  deps: RefreshGrantDeps,
+  context: RequestContext,
+  session: Session | undefined,
+  result: 'success' | 'denied' | 'unavailable',
+  reason?: string,
+  ttlSeconds?: number,
+): void {
+  deps.audit('session.refresh', {
+    request_id: context.id,
+    result,
+    reason,
+    sub: session?.identity.sub,
+    email: session?.identity.email,
+    session_id: session?.id,
+    client_ip: context.clientAddress,
+    ttl_hours: ttlSeconds === undefined ? undefined : ttlSeconds / 3600,
+  });
+}
+
+/** 401, unlike RFC 6749 §5.2: it is what makes the client sign its user in again. */
+function signInAgain(description: string): OAuthError {
+  return new OAuthError('invalid_grant', description, { status: 401 });
+}

@@ -1,0 +1,31 @@
+import { describe, expect, it } from '@jest/globals';
+import { createRefreshTokens, hashToken } from './refresh-token.ts';
+
+const first = 'first-secret-first-secret-first-secret';
+const second = 'second-secret-second-secret-second-secret';
+
+describe('createRefreshTokens', () => {
+  it('makes unguessable tokens that can be told from others', () => {
+    const tokens = createRefreshTokens([first]);
+    const token = tokens.create();
+    expect(token).toMatch(/^cgr_[A-Za-z0-9_-]{43}$/);
+    expect(tokens.create()).not.toBe(token);
+    expect(tokens.successorOf(token)).toMatch(/^cgr_[A-Za-z0-9_-]{43}$/);
+  });
+
+  it('derives the same successor on every replica, and none without the secret', () => {
+    const token = createRefreshTokens([first]).create();
+    const successor = createRefreshTokens([first]).successorOf(token);
+    expect(createRefreshTokens([first, second]).successorOf(token)).toBe(successor);
+    expect(createRefreshTokens([second]).successorOf(token)).not.toBe(successor);
+  });
+
+  it('finds the newest token from an earlier one, also when the secret has been rotated since', () => {
+    const tokens = createRefreshTokens([first]);
+    const original = tokens.create();
+    const newest = tokens.successorOf(tokens.successorOf(original));
+    expect(tokens.currentFrom(original, hashToken(newest))).toBe(newest);
+    expect(createRefreshTokens([second, first]).currentFrom(original, hashToken(newest))).toBe(newest);
+    expect(createRefreshTokens([second]).currentFrom(original, hashToken(newest))).toBeUndefined();
+  });
+});
