@@ -1,0 +1,206 @@
+import { createHash } from 'node:crypto';
+import type { Store } from '@claude-gateway/prisma';
+import { request, type Dispatcher } from 'undici';
+import { createApp } from '../../../http/app.ts';
+import { AddressSet } from '../../../http/client-address.ts';
+import { Listener } from '../../../http/listener.ts';
+import { createAudit } from '../../../observe/audit.ts';
+import { createLog } from '../../../observe/log.ts';
+import type { SignInSecrets } from '../../oidc/provider.ts';
+import { createSealer } from '../../session/sealer.ts';
+import type { DeviceDependencies, DeviceSettings, SignInProvider } from '../dependencies.ts';
+import { createDeviceRouter } from '../router.ts';
+
+/** Who plays the identity provider's part when a test wants to decide what it says. */
+export class ScriptedProvider implements SignInProvider {
+  readonly id: string;
+  readonly label: string;
+  readonly formActionOrigins: readonly string[];
+  /** What the next exchange comes to; an error is thrown. */
+  outcome: Awaited<ReturnType<SignInProvider['exchange']>> | Error;
+  /** What asking where to go comes to. */
+  unreachable: Error | undefined;
+  readonly exchanges: URL[] = [];
+
+  constructor(id: string, label = id) {
+    this.id = id;
+    this.label = label;
+    this.formActionOrigins = [`https://${id}.example`];
+    this.outcome = {
+      identity: { sub: 'u-ada', provider: id, email: 'ada@corp.example', name: 'Ada', groups: ['dev'] },
+      refreshToken: 'refresh token of the provider',
+    };
+  }
+
+  authorizationUrl({ state, nonce, codeVerifier }: SignInSecrets): Promise<URL> {
+    if (this.unreachable !== undefined) return Promise.reject(this.unreachable);
+    const url = new URL(`https://${this.id}.example/authorize`);
+    url.searchParams.set('state', state);
+    url.searchParams.set('code', proof(nonce, codeVerifier));
+    return Promise.resolve(url);
+  }
+
+  /** @throws Error unless nonce and verifier are those that the sign-in began with. */
+  exchange(currentUrl: URL, secrets: SignInSecrets) {
+    this.exchanges.push(currentUrl);
+    const { searchParams } = currentUrl;
+    const { state, nonce, codeVerifier } = secrets;
+    if (searchParams.get('state') !== state || searchParams.get('code') !== proof(nonce, codeVerifier)) {
+      return Promise.reject(new Error('the secrets are not those that the sign-in began with'));
+    }
+    return this.outcome instanceof Error ? Promise.reject(this.outcome) : Promise.resolve(this.outcome);
+  }
+}
+
+/** The callback's path and query after the person has signed in at a {@link ScriptedProvider}. */
+export function callbackOf(location: string): string {
+  return `/oauth/callback${new URL(location).search}`;
+}
+
+function proof(nonce: string, codeVerifier: string): string {
+  return createHash('sha256').update(`${nonce} ${codeVerifier}`).digest('hex');
+}
+
+export interface Replica {
+  readonly origin: string;
+  readonly audited: Record<string, unknown>[];
+  /** Everything that was logged, as text. */
+  readonly logged: string[];
+  stop(): Promise<void>;
+}
+
+export interface ReplicaOptions {
+  readonly store: Pick<Store, 'deviceGrants' | 'rateLimits'>;
+  readonly providers: readonly SignInProvider[];
+  readonly settings?: Partial<DeviceSettings>;
+  readonly clock?: () => Date;
+}
+
+export const SEALER = createSealer(['0123456789abcdef0123456789abcdef']);
+
+/** A listener of its own with nothing but the router under test. */
+export async function startReplica(options: ReplicaOptions): Promise<Replica> {
+  const audited: Record<string, unknown>[] = [];
+  const logged: string[] = [];
+  const audit = createAudit({ write: (line) => audited.push(JSON.parse(line) as Record<string, unknown>) });
+  const log = createLog('info', { write: (line) => logged.push(line) });
+  const rules = {
+    trustedProxies: new AddressSet(['127.0.0.1']),
+    allow: new AddressSet([]),
+    deny: new AddressSet([]),
+    maxUrlLength: undefined,
+  };
+  let settings: DeviceSettings | undefined;
+  const dependencies: DeviceDependencies = {
+    grants: options.store.deviceGrants,
+    rateLimits: options.store.rateLimits,
+    sealer: SEALER,
+    settings: () => settings as DeviceSettings,
+    providers: () => options.providers,
+    audit,
+    clock: options.clock ?? (() => new Date()),
+  };
+  const app = createApp([createDeviceRouter(dependencies)]);
+  const listener = new Listener(
+    { host: '127.0.0.1', port: 0, maxHeaderBytes: undefined, log, audit },
+    rules,
+    app,
+  );
+  const origin = `http://127.0.0.1:${await listener.listen()}`;
+  settings = {
+    publicUrl: origin,
+    rateLimits: {
+      device_authorization: { max: 30, window_seconds: 600 },
+      device_verify: { max: 10, window_seconds: 600 },
+    },
+    ...options.settings,
+  };
+  return { origin, audited, logged, stop: async () => void (await listener.drain(0, 0)) };
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Record<string, string | string[] | undefined>;
+  readonly text: string;
+}
+
+/** A browser of one person: a cookie jar, and the headers with which browsers say where a request comes from. */
+export class Browser {
+  readonly #cookies = new Map<string, string>();
+  readonly #address: string;
+
+  /** @param address What the proxy in front of the gateway says about where this browser is. */
+  constructor(address: string) {
+    this.#address = address;
+  }
+
+  /** A link followed or an address typed: a navigation of the whole window. */
+  get(origin: string, path: string, headers: Record<string, string> = {}): Promise<Answer> {
+    return this.#ask(origin, path, { method: 'GET', headers: { 'sec-fetch-dest': 'document', ...headers } });
+  }
+
+  /** Submits a form, from a page of the same origin unless the headers say otherwise. */
+  post(
+    origin: string,
+    path: string,
+    form: Record<string, string>,
+    headers: Record<string, string> = { 'sec-fetch-site': 'same-origin', origin: 'null' },
+  ): Promise<Answer> {
+    return this.#ask(origin, path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers },
+      body: new URLSearchParams(form).toString(),
+    });
+  }
+
+  async #ask(
+    origin: string,
+    path: string,
+    options: { method: Dispatcher.HttpMethod; headers: Record<string, string>; body?: string },
+  ): Promise<Answer> {
+    const { statusCode, headers, body } = await request(origin + path, {
+      ...options,
+      headers: {
+        ...options.headers,
+        'x-forwarded-for': this.#address,
+        ...(this.#cookies.size > 0 && {
+          cookie: [...this.#cookies].map((pair) => pair.join('=')).join('; '),
+        }),
+      },
+    });
+    for (const line of [headers['set-cookie'] ?? []].flat()) {
+      const [name = '', value = ''] = (line.split(';')[0] ?? '').split('=');
+      this.#cookies.set(name, value);
+    }
+    return { status: statusCode, headers, text: await body.text() };
+  }
+}
+
+/** The hidden field of the page's form. */
+export function ticketOf({ text }: Answer): string {
+  const ticket = /name="ticket" value="([^"]+)"/.exec(text)?.[1];
+  if (ticket === undefined) throw new Error(`no ticket on this page: ${text}`);
+  return ticket;
+}
+
+export function headingOf({ text }: Answer): string | undefined {
+  return /<h1>(.*?)<\/h1>/.exec(text)?.[1];
+}
+
+/** What a device is answered. */
+export async function authorize(
+  replica: Replica,
+  address: string,
+  body = 'surface=claude_code',
+): Promise<{ status: number; headers: Answer['headers']; json: Record<string, string> }> {
+  const {
+    statusCode,
+    headers,
+    body: answer,
+  } = await request(`${replica.origin}/oauth/device_authorization`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-www-form-urlencoded', 'x-forwarded-for': address },
+    body,
+  });
+  return { status: statusCode, headers, json: (await answer.json()) as Record<string, string> };
+}
