@@ -6,3 +6,10 @@ export {
   type RunningIdentityProvider,
 } from './identity-provider.ts';
 export { DEVELOPMENT_USERS, type DevelopmentUser } from './identity-provider-users.ts';
+export {
+  startMessagesUpstream,
+  type MessagesUpstream,
+  type MessagesUpstreamOptions,
+  type UpstreamFailure,
+  type UpstreamRequest,
+} from './messages-upstream.ts';
