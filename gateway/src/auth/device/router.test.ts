@@ -335,7 +335,8 @@ describe('a page that must not be trusted to', () => {
   it('looks nothing up for what another site embeds or a browser fetches ahead', async () => {
     const { json } = await authorize(replica, device);
     const link = `/device?user_code=${json['user_code']}`;
-    for (const headers of [{ 'sec-fetch-dest': 'image' }, { 'sec-purpose': 'prefetch' }]) {
+    const ways: Record<string, string>[] = [{ 'sec-fetch-dest': 'image' }, { 'sec-purpose': 'prefetch' }];
+    for (const headers of ways) {
       const page = await browser.get(replica.origin, link, headers);
       expect(headingOf(page)).toBe('Enter the code from your terminal');
       expect(page.text).toContain(`value="${json['user_code']}"`);

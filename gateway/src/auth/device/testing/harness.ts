@@ -8,7 +8,7 @@ import { createAudit } from '../../../observe/audit.ts';
 import { createLog } from '../../../observe/log.ts';
 import type { SignInSecrets } from '../../oidc/provider.ts';
 import { createSealer } from '../../session/sealer.ts';
-import type { DeviceDependencies, DeviceSettings, SignInProvider } from '../dependencies.ts';
+import type { DeviceSettings, SignInProvider } from '../dependencies.ts';
 import { createDeviceRouter } from '../router.ts';
 
 /** Who plays the identity provider's part when a test wants to decide what it says. */
@@ -90,24 +90,13 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
     deny: new AddressSet([]),
     maxUrlLength: undefined,
   };
-  let settings: DeviceSettings | undefined;
-  const dependencies: DeviceDependencies = {
-    grants: options.store.deviceGrants,
-    rateLimits: options.store.rateLimits,
-    sealer: SEALER,
-    settings: () => settings as DeviceSettings,
-    providers: () => options.providers,
-    audit,
-    clock: options.clock ?? (() => new Date()),
-  };
-  const app = createApp([createDeviceRouter(dependencies)]);
   const listener = new Listener(
     { host: '127.0.0.1', port: 0, maxHeaderBytes: undefined, log, audit },
     rules,
-    app,
+    () => undefined,
   );
   const origin = `http://127.0.0.1:${await listener.listen()}`;
-  settings = {
+  const settings: DeviceSettings = {
     publicUrl: origin,
     rateLimits: {
       device_authorization: { max: 30, window_seconds: 600 },
@@ -115,6 +104,16 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
     },
     ...options.settings,
   };
+  const router = createDeviceRouter({
+    grants: options.store.deviceGrants,
+    rateLimits: options.store.rateLimits,
+    sealer: SEALER,
+    settings: () => settings,
+    providers: () => options.providers,
+    audit,
+    clock: options.clock ?? (() => new Date()),
+  });
+  listener.update(rules, createApp([router]));
   return { origin, audited, logged, stop: async () => void (await listener.drain(0, 0)) };
 }
 
