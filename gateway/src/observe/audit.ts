@@ -14,6 +14,8 @@ export type AuditEvent =
   | 'access.denied'
   | 'inference'
   | 'managed.serve'
+  | 'desktop_bootstrap.serve'
+  | 'desktop_bootstrap.denied'
   | 'spend.blocked'
   | 'admin.denied';
 

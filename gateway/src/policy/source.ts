@@ -1,0 +1,48 @@
+import type { Provider } from '@claude-gateway/contract';
+import type { JsonObject } from './json.ts';
+
+/** A row of `models`: what the operator calls a model, and what each upstream calls it. */
+export interface ModelRow {
+  readonly id: string;
+  readonly label?: string | undefined;
+  readonly description?: string | undefined;
+  /** Model id by upstream name. An upstream that is not named here is skipped for this model. */
+  readonly upstream_model: Readonly<Record<string, string>>;
+}
+
+/** An entry of `managed.policies`. */
+export interface PolicyEntry {
+  readonly match?:
+    | {
+        readonly groups?: readonly string[] | undefined;
+        readonly email_domain?: string | undefined;
+      }
+    | undefined;
+  /** Claude Code settings for everything that signs in, the Code tab of Claude Desktop included. */
+  readonly code?: JsonObject | undefined;
+  /** Claude Code settings for terminals, IDEs and the SDK. */
+  readonly cli?: JsonObject | undefined;
+  /** Former spelling of `cli`, which wins over it. */
+  readonly settings?: JsonObject | undefined;
+  /** Claude Desktop settings; its presence lets Claude Desktop fetch its configuration here. */
+  readonly desktop?: JsonObject | undefined;
+  /** Whether Claude Code sessions inside Claude Desktop get the `cli` settings. */
+  readonly serve_to_desktop?: boolean | undefined;
+}
+
+/** The parts of the gateway's configuration that decide who may use which model and gets which settings. */
+export interface PolicySource {
+  readonly upstreams: readonly {
+    readonly name?: string | undefined;
+    readonly provider: Provider;
+    readonly region?: string | undefined;
+  }[];
+  readonly models?: readonly ModelRow[] | undefined;
+  readonly auto_include_builtin_models?: boolean | undefined;
+  readonly managed?:
+    | {
+        readonly policy_mode?: 'first_match' | 'layered' | undefined;
+        readonly policies?: readonly PolicyEntry[] | undefined;
+      }
+    | undefined;
+}
