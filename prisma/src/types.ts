@@ -43,7 +43,11 @@ export interface SignInAttempt {
 
 export type PollResult =
   | { readonly state: 'authorization_pending' | 'slow_down' | 'access_denied' | 'expired_token' }
-  | { readonly state: 'approved'; readonly identity: Identity; readonly idpRefreshTokenSealed: Buffer | null };
+  | {
+      readonly state: 'approved';
+      readonly identity: Identity;
+      readonly idpRefreshTokenSealed: Buffer | null;
+    };
 
 export interface DeviceGrantStore {
   create(grant: NewDeviceGrant): Promise<void>;
@@ -53,7 +57,12 @@ export interface DeviceGrantStore {
   /** Takes the attempt out, once: a second call with the same state finds nothing. */
   takeSignIn(stateHash: Buffer, now: Date): Promise<SignInAttempt | null>;
   /** @returns false when the grant is no longer pending. */
-  approve(grantId: string, identity: Identity, idpRefreshTokenSealed: Buffer | null, now: Date): Promise<boolean>;
+  approve(
+    grantId: string,
+    identity: Identity,
+    idpRefreshTokenSealed: Buffer | null,
+    now: Date,
+  ): Promise<boolean>;
   /** @returns false when the grant is no longer pending. */
   deny(grantId: string, now: Date): Promise<boolean>;
   /**
@@ -88,14 +97,23 @@ export type RefreshClaim =
   | { readonly state: 'revoked'; readonly session: Session };
 
 export interface SessionStore {
-  create(session: { id: string; identity: Identity; refreshTokenHash: Buffer | null; idpRefreshTokenSealed: Buffer | null; now: Date }): Promise<void>;
+  create(session: {
+    id: string;
+    identity: Identity;
+    refreshTokenHash: Buffer | null;
+    idpRefreshTokenSealed: Buffer | null;
+    now: Date;
+  }): Promise<void>;
   /**
    * Looks a refresh token up and, when it is the newest of its session, claims the right to use it: one statement,
    * no lock held afterwards. The claim ends with `rotate`, with `releaseRefresh`, or `leaseMs` after `now` should the
    * caller die, so that the identity provider sees one refresh of a session at a time, whichever replicas are asked.
    * A token replaced more than `graceMs` ago revokes its session in the same statement.
    */
-  claimRefresh(tokenHash: Buffer, claim: { now: Date; graceMs: number; leaseMs: number }): Promise<RefreshClaim>;
+  claimRefresh(
+    tokenHash: Buffer,
+    claim: { now: Date; graceMs: number; leaseMs: number },
+  ): Promise<RefreshClaim>;
   /** Gives a claim back unused: the identity provider could not be asked. */
   releaseRefresh(sessionId: string): Promise<void>;
   /**
@@ -104,7 +122,16 @@ export interface SessionStore {
    *
    * @returns false when the session was revoked meanwhile, or `usedTokenHash` is not its newest token.
    */
-  rotate(sessionId: string, rotation: { usedTokenHash: Buffer; newTokenHash: Buffer; identity: Identity; idpRefreshTokenSealed: Buffer | null; now: Date }): Promise<boolean>;
+  rotate(
+    sessionId: string,
+    rotation: {
+      usedTokenHash: Buffer;
+      newTokenHash: Buffer;
+      identity: Identity;
+      idpRefreshTokenSealed: Buffer | null;
+      now: Date;
+    },
+  ): Promise<boolean>;
   /** Revokes one session, and tells every replica. Idempotent. @returns whether it was live. */
   revoke(sessionId: string, reason: string, now: Date): Promise<boolean>;
   revokeByRefreshToken(tokenHash: Buffer, reason: string, now: Date): Promise<string | null>;
@@ -123,7 +150,11 @@ export interface RevocationFeed {
 
 export interface RateLimitStore {
   /** Counts one event in a fixed window shared by all replicas. */
-  hit(key: string, limit: { max: number; windowSeconds: number }, now: Date): Promise<{ allowed: boolean; retryAfterSeconds: number }>;
+  hit(
+    key: string,
+    limit: { max: number; windowSeconds: number },
+    now: Date,
+  ): Promise<{ allowed: boolean; retryAfterSeconds: number }>;
 }
 
 export interface Store {
@@ -147,5 +178,9 @@ export interface StoreOptions {
   readonly connectTimeoutSeconds: number;
   /** How long a revoked session id must be remembered: the lifetime of a bearer token, in seconds. */
   readonly revocationTtlSeconds: number;
-  readonly onEvent?: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
+  readonly onEvent?: (
+    level: 'info' | 'warn' | 'error',
+    message: string,
+    fields?: Record<string, unknown>,
+  ) => void;
 }

@@ -1,0 +1,59 @@
+import { PrismaPg } from '@prisma/adapter-pg';
+import type pg from 'pg';
+import { SCHEMA } from './connection.ts';
+import { asStoreError } from './errors.ts';
+import { PrismaClient } from './generated/client.ts';
+
+/**
+ * One pool, two ways to speak through it: Prisma Client for ordinary reads and writes, parameterised SQL where one
+ * statement has to do several things at once. Both throw StoreUnavailableError when the server is at fault.
+ */
+export class Database {
+  readonly pool: pg.Pool;
+  readonly #prisma: PrismaClient;
+
+  constructor(pool: pg.Pool) {
+    this.pool = pool;
+    this.#prisma = new PrismaClient({
+      adapter: new PrismaPg(pool, { schema: SCHEMA }),
+      errorFormat: 'minimal',
+    });
+  }
+
+  /** One statement, one round trip. @returns its rows. */
+  async query<Row extends pg.QueryResultRow>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
+    try {
+      return (await this.pool.query<Row>(text, values as unknown[])).rows;
+    } catch (error) {
+      throw asStoreError(error);
+    }
+  }
+
+  /** As `query`, for statements that return nothing. @returns the number of rows touched. */
+  async execute(text: string, values: readonly unknown[] = []): Promise<number> {
+    try {
+      return (await this.pool.query(text, values as unknown[])).rowCount ?? 0;
+    } catch (error) {
+      throw asStoreError(error);
+    }
+  }
+
+  async prisma<T>(work: (client: PrismaClient) => Promise<T>): Promise<T> {
+    try {
+      return await work(this.#prisma);
+    } catch (error) {
+      throw asStoreError(error);
+    }
+  }
+
+  /** Waits for what is under way. */
+  async close(): Promise<void> {
+    await this.#prisma.$disconnect();
+    await this.pool.end();
+  }
+}
+
+/** Prisma wants bytes that own their memory; a Buffer may be a view of a larger one. */
+export function bytes(buffer: Buffer): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(buffer);
+}

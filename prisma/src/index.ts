@@ -1,0 +1,4 @@
+export type * from './types.ts';
+export { DuplicateCodeError, StoreUnavailableError } from './errors.ts';
+export { migrate, readMigrations, type Migration } from './migrations.ts';
+export { openStore } from './store.ts';

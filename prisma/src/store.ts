@@ -1,0 +1,53 @@
+import { awaitPostgres, connectionTarget, createPool } from './connection.ts';
+import { Database } from './database.ts';
+import { PostgresDeviceGrantStore } from './device-grants.ts';
+import { migrateWith } from './migrations.ts';
+import { PostgresRateLimitStore } from './rate-limits.ts';
+import { PostgresRevocationFeed } from './revocation-feed.ts';
+import { PostgresSessionStore } from './sessions.ts';
+import { Sweeper } from './sweeper.ts';
+import type { Store, StoreOptions } from './types.ts';
+
+/**
+ * Connects, brings the database to this version's schema, loads the revocations, and stays.
+ *
+ * @throws Error naming host, port, database and the reason: PostgreSQL away, wrong credentials, a migration that
+ *   failed.
+ */
+export async function openStore(options: StoreOptions): Promise<Store> {
+  const target = connectionTarget(options);
+  const { onEvent } = options;
+  // The revocation feed has a connection of its own.
+  const pool = createPool(target, Math.max(options.maxConnections - 1, 1), onEvent);
+  const database = new Database(pool);
+  const feed = new PostgresRevocationFeed(database, target, onEvent);
+  const sweeper = new Sweeper(database, onEvent);
+  const close = async (): Promise<void> => {
+    await Promise.all([feed.close(), sweeper.close()]);
+    await database.close();
+  };
+
+  try {
+    await awaitPostgres(pool, target, options);
+    const applied = await migrateWith(pool, target, onEvent);
+    if (applied.length > 0)
+      onEvent?.('info', 'migrated the database', { target: target.name, migrations: applied });
+    await feed.start();
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  sweeper.start();
+
+  let closed: Promise<void> | undefined;
+  return {
+    deviceGrants: new PostgresDeviceGrantStore(database),
+    sessions: new PostgresSessionStore(database, feed, options.revocationTtlSeconds),
+    revocations: feed,
+    rateLimits: new PostgresRateLimitStore(database),
+    ping: async () => {
+      await database.query('SELECT 1');
+    },
+    close: () => (closed ??= close()),
+  };
+}
