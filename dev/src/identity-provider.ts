@@ -16,6 +16,8 @@ export interface IdentityProviderOptions {
   readonly dataDir?: string;
   /** Put email, name and groups in the id_token (default), or, as some do, only in the answer of userinfo. */
   readonly claimsInIdToken?: boolean;
+  /** Told, in words, who signed in, was refused, and whose session was refreshed. */
+  readonly onEvent?: (message: string) => void;
 }
 
 /** A real OpenID Provider (certified code) with people made up, on 127.0.0.1 only. */
@@ -133,6 +135,15 @@ export async function startIdentityProvider(
       context.body = messagePage('Sign-in did not work', `${out.error}: ${out.error_description ?? ''}`);
     },
   });
+
+  const say = options.onEvent ?? (() => undefined);
+  provider.on('grant.success', (context) => {
+    const { Account: account, RefreshToken: refreshed } = context.oidc.entities;
+    say(
+      `${account?.accountId} ${refreshed === undefined || context.oidc.params?.['grant_type'] === 'authorization_code' ? 'signed in' : 'was confirmed at a refresh'}`,
+    );
+  });
+  provider.on('grant.error', (_context, error) => say(`refused: ${error.error_detail ?? error.message}`));
 
   const speakOidc = provider.callback();
   server.on('request', (request, response) => {

@@ -1,0 +1,71 @@
+import type { DevelopmentSecrets } from './secrets.ts';
+
+export const CLIENT_ID = 'claude-gateway-development';
+
+export interface GatewayConfigOptions {
+  readonly port: number;
+  readonly issuer: string;
+  readonly databaseUrl: string;
+  /** Absent: the real api.anthropic.com with the key of `ANTHROPIC_API_KEY`. */
+  readonly upstreamUrl?: string;
+  readonly secrets: DevelopmentSecrets;
+}
+
+/** The gateway.yaml of `make dev`: small enough to read whole, with one policy of each sort. */
+export function gatewayYaml(options: GatewayConfigOptions): string {
+  const upstream =
+    options.upstreamUrl === undefined
+      ? `  - provider: anthropic
+    auth: { api_key: "\${ANTHROPIC_API_KEY}" }`
+      : `  # Answers like the Messages API, and costs nothing.
+  - provider: anthropic
+    base_url: ${quote(options.upstreamUrl)}
+    auth: { api_key: sk-ant-development }`;
+  return `# Written by \`make dev\` at every start. While it runs, edit this file and watch the gateway take it up; to keep a
+# change, copy the file and run:  node gateway/dist/main.js --config COPY   (after \`make build\`)
+listen:
+  host: 127.0.0.1
+  port: ${options.port}
+  public_url: http://127.0.0.1:${options.port}
+
+oidc:
+  issuer: ${quote(options.issuer)}
+  client_id: ${CLIENT_ID}
+  client_secret: ${quote(options.secrets.clientSecret)}
+
+session:
+  jwt_secret: ${quote(options.secrets.jwtSecret)}
+
+store:
+  postgres_url: ${quote(options.databaseUrl)}
+
+upstreams:
+${upstream}
+
+managed:
+  policies:
+    - match: { groups: [contractors] }
+      cli:
+        availableModels: [claude-haiku-4-5]
+        permissions: { deny: [Bash] }
+    - match: { groups: [platform-finops] }
+      cli:
+        env: { CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY: "1" }
+    # Everybody; what the policies above do not say comes from here.
+    - match: {}
+      cli:
+        permissions: { deny: [WebFetch] }
+`;
+}
+
+/** What each group's policy means, in words, for the instructions. */
+export function policyInWords(groups: readonly string[]): string {
+  if (groups.includes('contractors')) return 'only claude-haiku-4-5; no Bash, no WebFetch';
+  if (groups.includes('platform-finops')) return 'every model, listed by the gateway; no WebFetch';
+  return 'every model; no WebFetch';
+}
+
+/** A YAML double-quoted scalar is a JSON string. */
+function quote(text: string): string {
+  return JSON.stringify(text);
+}
