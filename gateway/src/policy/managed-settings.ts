@@ -44,13 +44,12 @@ export function combinePolicies(
   let desktop: JsonObject | undefined;
   let serveToDesktop: boolean | undefined;
   for (const index of indexes.toReversed()) {
-    const policy = policies[index] ?? {};
-    own = mergeSettings(own, policy.code ?? policy.cli ?? policy.settings ?? {});
-    if (policy.desktop !== undefined) desktop = mergeDesktop(desktop ?? {}, policy.desktop);
+    const policy = policies[index] as PolicyEntry;
+    own = mergeSettings(own, asJson(policy.cli));
+    if (policy.desktop !== undefined) desktop = mergeDesktop(desktop ?? {}, asJson(policy.desktop));
     serveToDesktop = policy.serve_to_desktop ?? serveToDesktop;
   }
-  // One file writes all its documents under `code` or none (the configuration loader sees to it).
-  const usesCode = policies.some(({ code }) => code !== undefined);
+  const usesCode = policies.some(({ under_code: underCode }) => underCode === true);
   const hasSettings = Object.keys(own).length > 0;
   const availableModels = own['availableModels'];
   return {
@@ -74,6 +73,11 @@ export function renderDocument(settings: JsonObject): SettingsDocument {
     etag: `"${checksum}"`,
     body: JSON.stringify({ uuid: checksum, checksum, settings }),
   };
+}
+
+/** What the loader read from YAML or JSON is JSON. */
+function asJson(document: Readonly<Record<string, unknown>>): JsonObject {
+  return document as JsonObject;
 }
 
 function withExtraEnv(settings: JsonObject, extraEnv: Readonly<Record<string, string>>): JsonObject {

@@ -51,8 +51,8 @@ interface Rule {
 
 function compileMatch({ match }: PolicyEntry): Rule {
   return {
-    groups: match?.groups === undefined ? undefined : new Set(match.groups),
-    domain: match?.email_domain === undefined ? undefined : normaliseDomain(match.email_domain),
+    groups: match.groups && new Set(match.groups),
+    domain: match.email_domain && normaliseDomain(match.email_domain),
   };
 }
 

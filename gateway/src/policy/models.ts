@@ -61,8 +61,8 @@ const NAMED_IN_ERRORS = 8;
 
 /** Compiles `models`, `auto_include_builtin_models` and the upstreams' names into lookups. */
 export function createModelPolicy(source: PolicySource): ModelPolicy {
-  const rows = indexRows(source.models ?? []);
-  const builtin = source.auto_include_builtin_models ?? true;
+  const rows = indexRows(source.models);
+  const builtin = source.auto_include_builtin_models;
   const served = serveModels(rows, builtin);
   const targets = planUpstreams(source.upstreams, rows, served);
 
@@ -141,12 +141,17 @@ function planUpstreams(
   served: ReadonlyMap<string, ServedModel>,
 ): ReadonlyMap<string, ReadonlyMap<string, string>> {
   const plan = new Map<string, ReadonlyMap<string, string>>();
-  for (const { name, provider, region } of upstreams) {
-    const upstreamName = name ?? provider;
+  for (const { name: upstreamName, provider, region, models } of upstreams) {
+    const has = models === undefined ? undefined : new Set(models.map((name) => resolveModel(name)?.id));
     const ids = new Map<string, string>();
     for (const [key, { canonical }] of served) {
       const row = rows.get(key)?.row;
-      const id = row === undefined ? builtinId(canonical, provider, region) : ownId(row, upstreamName);
+      const id =
+        row !== undefined
+          ? ownId(row, upstreamName)
+          : has === undefined || has.has(canonical)
+            ? builtinId(canonical, provider, region)
+            : undefined;
       if (id !== undefined) ids.set(canonical, id);
     }
     plan.set(upstreamName, ids);

@@ -18,8 +18,6 @@ import { policyWarnings } from './warnings.ts';
 export interface PolicyOptions {
   /** Where clients reach this gateway (`listen.public_url`): scheme, host, port, no trailing slash. */
   readonly publicUrl: string;
-  /** How long Claude Desktop may use its configuration, in seconds: the lifetime of a bearer token. */
-  readonly sessionTtlSeconds: number;
   /** Environment variables that the gateway pushes to every client that gets settings (telemetry). */
   readonly extraEnv?: Readonly<Record<string, string>>;
   /** Whether telemetry is forwarded, so that Claude Desktop is told to export to this gateway. */
@@ -72,8 +70,8 @@ const MAX_COMBINATIONS = 10_000;
  * loader accepted.
  */
 export function compilePolicy(source: PolicySource, options: PolicyOptions): Policy {
-  const policies = source.managed?.policies ?? [];
-  const mode = source.managed?.policy_mode ?? 'first_match';
+  const policies = source.managed.policies;
+  const mode = source.managed.policy_mode ?? 'first_match';
   const extraEnv = options.extraEnv ?? {};
   const matcher = createPolicyMatcher(policies, mode);
   const models = createModelPolicy(source);
@@ -133,7 +131,7 @@ export function compilePolicy(source: PolicySource, options: PolicyOptions): Pol
     bootstrapFor(principal, now) {
       const { policy, desktop } = of(principal);
       if (desktop === undefined) return { state: desktopConfigured ? 'not_opted_in' : 'not_configured' };
-      const expiresAt = Math.floor(now.getTime() / 1000) + options.sessionTtlSeconds;
+      const expiresAt = Math.floor(now.getTime() / 1000) + Math.round(source.session.ttl_hours * 3600);
       return { state: 'served', body: bootstrapBody(desktop, principal, expiresAt), indexes: policy.indexes };
     },
   };

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { Router, type Request, type RequestHandler, type Response } from 'express';
-import { contextOf } from '../http/context.ts';
+import { contextOf, type RequestContext } from '../http/context.ts';
 import { ApiError } from '../http/errors.ts';
 import type { Audit } from '../observe/audit.ts';
 import type { Principal } from '../principal.ts';
@@ -18,10 +18,10 @@ export interface PolicyRouterDependencies {
   /** @throws ApiError 401 when the caller is not signed in. */
   readonly authenticate: (
     headers: IncomingHttpHeaders,
+    context: RequestContext,
     options: { readonly allowApiKey: boolean },
   ) => Principal | Promise<Principal>;
-  /** The policy in force, asked at every request: a reload swaps it. */
-  readonly policy: () => Policy;
+  readonly policy: Policy;
   readonly audit: Audit;
   readonly clock?: () => Date;
   /** Whether the person may administer spend limits: Claude Desktop shows them more. Default: nobody. */
@@ -33,18 +33,18 @@ export function createPolicyRouter(dependencies: PolicyRouterDependencies): Rout
   const router = Router({ caseSensitive: true, strict: true });
   const endpoint = (path: string, allowApiKey: boolean, answer: Answer): void => {
     const handler: RequestHandler = async (request, response) => {
-      const principal = await dependencies.authenticate(request.headers, { allowApiKey });
+      const principal = await dependencies.authenticate(request.headers, contextOf(request), { allowApiKey });
       answer(request, response, principal);
     };
     router.route(path).get(handler).all(methodNotAllowed);
   };
   endpoint('/v1/models', true, (request, response, principal) => {
-    const list = dependencies.policy().listModels(principal, request.query);
+    const list = dependencies.policy.listModels(principal, request.query);
     response.set(PRIVATE).json(list);
   });
   endpoint('/v1/models/:id', true, (request, response, principal) => {
     const id = String(request.params['id']);
-    const model = dependencies.policy().findModel(principal, id);
+    const model = dependencies.policy.findModel(principal, id);
     if (model === undefined) throw new ApiError('not_found_error', 'There is no such model for you here.');
     response.set(PRIVATE).json(model);
   });
@@ -76,7 +76,7 @@ function answerSettings(
 ): void {
   const shared = { vary: 'user-agent', 'x-cc-gateway-version': GATEWAY_PROTOCOL_VERSION };
   const { id, log } = contextOf(request);
-  const answer = policy().settingsFor(principal, runsInsideDesktop(request.headers['user-agent']));
+  const answer = policy.settingsFor(principal, runsInsideDesktop(request.headers['user-agent']));
   if (answer.state !== 'served') {
     log.info(
       { request_id: id, sub: principal.sub, reason: answer.state },
@@ -115,7 +115,7 @@ function answerBootstrap(
 ): void {
   const { id } = contextOf(request);
   const who = { request_id: id, sub: principal.sub, email: principal.email };
-  const answer = policy().bootstrapFor(principal, clock());
+  const answer = policy.bootstrapFor(principal, clock());
   if (answer.state !== 'served') {
     audit('desktop_bootstrap.denied', { ...who, reason: answer.state });
     throw new ApiError('not_found_error', BOOTSTRAP_REFUSALS[answer.state], { headers: NO_STORE });

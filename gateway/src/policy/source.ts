@@ -1,5 +1,4 @@
 import type { Provider } from '@claude-gateway/contract';
-import type { JsonObject } from './json.ts';
 
 /** A row of `models`: what the operator calls a model, and what each upstream calls it. */
 export interface ModelRow {
@@ -10,39 +9,36 @@ export interface ModelRow {
   readonly upstream_model: Readonly<Record<string, string>>;
 }
 
-/** An entry of `managed.policies`. */
+/** An entry of `managed.policies`, as the loader normalises it. */
 export interface PolicyEntry {
-  readonly match?:
-    | {
-        readonly groups?: readonly string[] | undefined;
-        readonly email_domain?: string | undefined;
-      }
-    | undefined;
-  /** Claude Code settings for everything that signs in, the Code tab of Claude Desktop included. */
-  readonly code?: JsonObject | undefined;
-  /** Claude Code settings for terminals, IDEs and the SDK. */
-  readonly cli?: JsonObject | undefined;
-  /** Former spelling of `cli`, which wins over it. */
-  readonly settings?: JsonObject | undefined;
-  /** Claude Desktop settings; its presence lets Claude Desktop fetch its configuration here. */
-  readonly desktop?: JsonObject | undefined;
-  /** Whether Claude Code sessions inside Claude Desktop get the `cli` settings. */
+  readonly match: {
+    readonly groups?: readonly string[] | undefined;
+    readonly email_domain?: string | undefined;
+  };
+  /** Claude Code settings document, whether the file writes it under `cli`, `code` or `settings`. */
+  readonly cli: Readonly<Record<string, unknown>>;
+  /** Claude Desktop settings; their presence lets Claude Desktop fetch its configuration here. */
+  readonly desktop?: Readonly<Record<string, unknown>> | undefined;
+  /** Whether Claude Code sessions inside Claude Desktop get the settings; of no effect with `under_code`. */
   readonly serve_to_desktop?: boolean | undefined;
+  /** The file writes its documents under `code`: they are for the Code tab of Claude Desktop too. */
+  readonly under_code?: boolean | undefined;
 }
 
 /** The parts of the gateway's configuration that decide who may use which model and gets which settings. */
 export interface PolicySource {
+  readonly session: { readonly ttl_hours: number };
   readonly upstreams: readonly {
-    readonly name?: string | undefined;
+    readonly name: string;
     readonly provider: Provider;
     readonly region?: string | undefined;
+    /** The only built-in models that this upstream has; undefined: all that its provider has. */
+    readonly models?: readonly string[] | undefined;
   }[];
-  readonly models?: readonly ModelRow[] | undefined;
-  readonly auto_include_builtin_models?: boolean | undefined;
-  readonly managed?:
-    | {
-        readonly policy_mode?: 'first_match' | 'layered' | undefined;
-        readonly policies?: readonly PolicyEntry[] | undefined;
-      }
-    | undefined;
+  readonly models: readonly ModelRow[];
+  readonly auto_include_builtin_models: boolean;
+  readonly managed: {
+    readonly policy_mode?: 'first_match' | 'layered' | undefined;
+    readonly policies: readonly PolicyEntry[];
+  };
 }
