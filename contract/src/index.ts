@@ -10,3 +10,5 @@ export {
   type ModelPrices,
   type Provider,
 } from './catalog.ts';
+export { gatewayConfigSchema } from './schema/gateway-config.ts';
+export type * from './types.ts';

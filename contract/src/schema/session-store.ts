@@ -1,0 +1,42 @@
+import { z } from 'zod';
+import { numeric, positiveInt } from './fields.ts';
+
+const MIN_SECRET = 32;
+const secret = z
+  .string()
+  .min(MIN_SECRET, `must have at least ${MIN_SECRET} characters (openssl rand -base64 32)`);
+
+export const sessionSchema = z
+  .strictObject({
+    jwt_secret: z
+      .union([secret, z.array(secret).min(1, 'needs at least one secret')], {
+        error: 'must be a secret or a non-empty list of secrets',
+      })
+      .transform((value) => (typeof value === 'string' ? [value] : value))
+      .describe(
+        'Secret that signs bearer tokens (HS256), at least 32 characters. A list rotates: the first signs, all verify.',
+      ),
+    ttl_hours: numeric(z.number().positive()).prefault(1).describe('Lifetime of a bearer token, in hours.'),
+  })
+  .describe('The bearer tokens that the gateway issues.');
+
+export const storeSchema = z
+  .strictObject({
+    postgres_url: z
+      .string()
+      .regex(/^postgres(ql)?:\/\//, 'must begin with postgres:// or postgresql://')
+      .describe('Connection URL of the database.'),
+    username: z.string().optional().describe('Database user; wins over the one in the URL.'),
+    password: z.string().optional().describe('Database password; wins over the one in the URL.'),
+    max_connections: positiveInt().prefault(5).describe('Size of the connection pool of each replica.'),
+    connect_timeout_seconds: numeric(z.int().min(1).max(60))
+      .prefault(5)
+      .describe('How long one attempt to connect may take, in seconds (1 to 60).'),
+    readiness_grace_seconds: numeric(z.int().min(0).max(3600))
+      .prefault(0)
+      .describe('How long readiness survives the loss of the database, in seconds (0 to 3600).'),
+  })
+  .describe('The PostgreSQL database that replicas share.');
+
+export type SessionConfig = z.output<typeof sessionSchema>;
+export type StoreConfig = z.output<typeof storeSchema>;
