@@ -21,7 +21,8 @@ for (const [path, entry] of Object.entries(packages)) {
   for (const [name, range] of Object.entries(entry.optionalDependencies ?? {})) {
     if (isLocked(path, name)) continue;
     const [, os, cpu] = PLATFORM.exec(name) ?? [];
-    if (os === undefined) throw new Error(`${name}, optional for ${path}, is not locked, and names no platform`);
+    if (os === undefined)
+      throw new Error(`${name}, optional for ${path}, is not locked, and names no platform`);
     const version = range.replace(/^[\^~]/, '');
     packages[`node_modules/${name}`] = {
       version,
@@ -44,7 +45,9 @@ function isLocked(path, name) {
 }
 
 if (added.length > 0 && process.argv.includes('--check')) {
-  console.error(`${FILE} lacks packages of other platforms; run: node hack/complete-lock.mjs\n  ${added.join('\n  ')}`);
+  console.error(
+    `${FILE} lacks packages of other platforms; run: node hack/complete-lock.mjs\n  ${added.join('\n  ')}`,
+  );
   process.exitCode = 1;
 } else if (added.length > 0) {
   const [root, ...others] = Object.entries(packages);
