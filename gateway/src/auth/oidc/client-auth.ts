@@ -98,7 +98,7 @@ function assertionAlg(key: KeyObject, supported: readonly string[] | undefined):
 }
 
 function algsOf(key: KeyObject): readonly string[] {
-  const type: string | undefined = key.asymmetricKeyType;
+  const type: string = key.asymmetricKeyType ?? '';
   switch (type) {
     case 'rsa':
       return ['RS256', 'PS256'];

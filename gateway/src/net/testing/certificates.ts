@@ -91,16 +91,18 @@ function certificate({ subject, subjectKey, issuer, issuerKey, alternatives }: C
   );
   const signature = der(0x03, Buffer.of(0), sign('sha256', toSign, issuerKey));
   const base64 = der(SEQUENCE, toSign, ECDSA_WITH_SHA256, signature).toString('base64');
-  return `-----BEGIN CERTIFICATE-----\n${base64.replace(/(.{64})/g, '$1\n')}\n-----END CERTIFICATE-----\n`;
+  const lines = base64.match(/.{1,64}/g) ?? [];
+  return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`;
 }
 
 function der(tag: number, ...contents: readonly Buffer[]): Buffer {
   const content = Buffer.concat(contents);
-  const length =
-    content.length < 0x80
-      ? Buffer.of(content.length)
-      : Buffer.of(0x82, content.length >> 8, content.length & 0xff);
-  return Buffer.concat([Buffer.of(tag), length, content]);
+  return Buffer.concat([Buffer.of(tag), derLength(content.length), content]);
+}
+
+function derLength(length: number): Buffer {
+  if (length < 0x80) return Buffer.of(length);
+  return length < 0x100 ? Buffer.of(0x81, length) : Buffer.of(0x82, length >> 8, length & 0xff);
 }
 
 function oid(...bytes: readonly number[]): Buffer {
