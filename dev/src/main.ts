@@ -25,7 +25,7 @@ interface Running {
 
 /** Brings everything up, in order. */
 async function start(env: NodeJS.ProcessEnv): Promise<Running> {
-  const home = join(ROOT, '.dev');
+  const home = resolve(env['CLAUDE_GATEWAY_DEV_HOME'] ?? join(ROOT, '.dev'));
   const port = env['PORT'];
   mkdirSync(home, { recursive: true });
   stops.push({ name: 'lock', stop: takeLock(join(home, 'lock'), 'dev/src/main.ts') });

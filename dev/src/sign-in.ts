@@ -3,7 +3,7 @@
  * the two variables with which Claude Code uses the token. Everything for people goes to stderr.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 interface Metadata {
@@ -53,7 +53,8 @@ async function json<T>(url: string, body?: URLSearchParams): Promise<T> {
 
 /** Where `make dev` runs. */
 function developmentUrl(): string {
-  const path = resolve(import.meta.dirname, '../../.dev/claude/settings.json');
+  const home = process.env['CLAUDE_GATEWAY_DEV_HOME'] ?? resolve(import.meta.dirname, '../../.dev');
+  const path = join(home, 'claude', 'settings.json');
   if (!existsSync(path)) throw new Error('start the gateway first: make dev');
   return (JSON.parse(readFileSync(path, 'utf8')) as { forceLoginGatewayUrl: string }).forceLoginGatewayUrl;
 }
