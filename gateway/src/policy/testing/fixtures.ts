@@ -1,0 +1,78 @@
+import { readFileSync } from 'node:fs';
+import type { Principal } from '../../principal.ts';
+import type { JsonObject } from '../json.ts';
+import type { ModelRow, PolicyEntry, PolicySource } from '../source.ts';
+
+/** Reads a recording of the reference gateway; its `source` says how it was made. */
+export function fixture<T>(name: string): T {
+  return JSON.parse(readFileSync(new URL(`../fixtures/${name}`, import.meta.url), 'utf8')) as T;
+}
+
+/** A policy as a configuration file writes it. */
+export interface PolicyInFile {
+  readonly match?: PolicyEntry['match'];
+  readonly code?: JsonObject;
+  readonly cli?: JsonObject;
+  readonly settings?: JsonObject;
+  readonly desktop?: JsonObject;
+  readonly serve_to_desktop?: boolean;
+}
+
+export interface ConfigInFile {
+  readonly upstreams?: PolicySource['upstreams'];
+  readonly models?: readonly ModelRow[];
+  readonly auto_include_builtin_models?: boolean;
+  readonly managed?: {
+    readonly policy_mode?: 'first_match' | 'layered';
+    readonly policies: readonly PolicyInFile[];
+  };
+}
+
+/** Applies the defaults and aliases that the configuration loader applies. */
+export function load(config: ConfigInFile): PolicySource {
+  const policies = config.managed?.policies ?? [];
+  const underCode = policies.some(({ code }) => code !== undefined);
+  return {
+    session: { ttl_hours: 1 },
+    upstreams: config.upstreams ?? [{ name: 'anthropic', provider: 'anthropic' }],
+    models: config.models ?? [],
+    auto_include_builtin_models: config.auto_include_builtin_models ?? true,
+    managed: {
+      policy_mode: config.managed?.policy_mode,
+      policies: policies.map(({ match = {}, code, cli, settings, desktop, serve_to_desktop }) => ({
+        match,
+        cli: code ?? cli ?? settings ?? {},
+        desktop,
+        serve_to_desktop,
+        under_code: underCode,
+      })),
+    },
+  };
+}
+
+/** Somebody in these groups. */
+export function person(
+  groups: readonly string[],
+  email: string | undefined = 'polly@corp.example',
+): Principal {
+  return {
+    sub: 'polly',
+    ...(email !== undefined && { email }),
+    name: 'polly',
+    groups,
+    sid: '00000000-0000-4000-8000-000000000000',
+    kind: 'user',
+    expiresAt: 4_000_000_000,
+  };
+}
+
+/** Numbers from 0 to 1 that are the same in every run (mulberry32). */
+export function seededRandom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
