@@ -205,10 +205,10 @@ describe('the way to a provider', () => {
     cleanups.push(() => issuer.stop());
     const provider = await issuer.provider(
       { form_action_origins: ['https://adfs.corp.example'] },
-      { label: 'Corp' },
+      { id: 'corp', label: 'Corp' },
     );
     expect(provider).toMatchObject({
-      id: 'default',
+      id: 'corp',
       label: 'Corp',
       issuer: 'https://sso.corp.example/realms/corp',
       formActionOrigins: ['https://sso.corp.example', 'https://adfs.corp.example'],

@@ -1,4 +1,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createPublicKey, generateKeyPairSync } from 'node:crypto';
@@ -21,6 +23,7 @@ const KEY_FILE = {
   token_uri: TOKEN,
 };
 
+const cleanups: (() => unknown)[] = [];
 let directory: string;
 let path: string;
 let google: RecordedIssuer;
@@ -49,7 +52,10 @@ beforeEach(async () => {
     { fetch: createIdpFetch('https://admin.googleapis.com', createFetch(agent)), clock: () => now },
   );
 });
-afterEach(() => google.stop());
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0)) await cleanup();
+  await google.stop();
+});
 
 it('asks as the administrator, page by page', async () => {
   await expect(groups.groupsOf('alice@corp.example')).resolves.toEqual([
@@ -129,5 +135,52 @@ describe('failures', () => {
     await expect(attempt).rejects.toThrow(
       /^oidc\.google_groups\.service_account_json_path: (?!.*secret-text)/,
     );
+  });
+});
+
+describe('a sign-in with Google', () => {
+  /** The Directory API and Google's token endpoint as a plain server, for they are trusted by the system's store. */
+  async function startApi(): Promise<{ url: string; answer: { status: number; body: object } }> {
+    const api = {
+      url: '',
+      answer: { status: 200, body: { groups: [{ email: 'eng@corp.example' }] } as object },
+    };
+    const server = createServer((request, response) => {
+      const isToken = request.url === '/token';
+      response.writeHead(isToken ? 200 : api.answer.status, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(isToken ? { access_token: 't', expires_in: 3600 } : api.answer.body));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    cleanups.push(() => server.close());
+    api.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    return api;
+  }
+
+  it('has the groups of the directory, whatever the token says', async () => {
+    const api = await startApi();
+    writeFileSync(path, JSON.stringify({ ...KEY_FILE, token_uri: `${api.url}/token` }));
+    const provider = await google.provider(
+      {
+        google_groups: { service_account_json_path: path, admin_email: 'admin@corp.example' },
+        allowed_groups: ['eng@corp.example'],
+      },
+      { googleDirectoryUrl: api.url, allowLoopback: true, clock: () => now },
+    );
+    cleanups.push(() => provider.close());
+    const claims = { sub: '1', email: 'alice@corp.example', groups: ['forged'] };
+    const { identity } = await google.signIn(provider, claims);
+    expect(identity.groups).toEqual(['eng@corp.example']);
+    await expect(google.signIn(provider, { sub: '1' })).rejects.toMatchObject({ reason: 'email_missing' });
+
+    // A minute later the service account has lost its rights: nobody gets in, and nobody is thrown out.
+    now = new Date(now.getTime() + 61_000);
+    api.answer = { status: 403, body: { error: { message: 'Not Authorized' } } };
+    await expect(google.signIn(provider, claims)).rejects.toMatchObject({ reason: 'groups_lookup_failed' });
+    const id_token = await google.idToken({ ...claims, exp: Math.floor(now.getTime() / 1000) + 300 });
+    google.route(TOKEN, { body: { access_token: 'a', token_type: 'Bearer', id_token } });
+    await expect(provider.refresh('rt', identity)).rejects.toBeInstanceOf(IdentityProviderUnavailable);
+
+    api.answer = { status: 200, body: { groups: [{ email: 'other@corp.example' }] } };
+    await expect(provider.refresh('rt', identity)).rejects.toMatchObject({ reason: 'group_not_allowed' });
   });
 });
