@@ -199,7 +199,8 @@ async function sendMessage(
   let sent = 0;
   for (const event of eventsOf(request, tokens, usage, cut)) {
     if (sent++ === cutAfterEvents) {
-      response.destroy();
+      // What was written still goes out.
+      response.socket?.destroySoon();
       return;
     }
     if (event.type === 'content_block_delta' && (options.paceMs ?? 0) > 0) await sleep(options.paceMs);

@@ -23,6 +23,8 @@ export interface AnthropicDeps {
   readonly userAgent: string;
   /** Milliseconds since the epoch. */
   readonly clock?: () => number;
+  /** A token exchange in the background failed; requests are not affected yet. */
+  readonly onRefreshFailed?: (error: Error) => void;
 }
 
 export const ANTHROPIC_BASE_URL = 'https://api.anthropic.com';

@@ -84,6 +84,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   /** The client has gone: the upstream is told at once, by closing its connection. */
   abort(): void {
+    if (this.#state === 'over') return;
     this.#finish();
     this.#controller?.abort(new Error('the client has gone'));
   }

@@ -19,6 +19,8 @@ export interface FederationOptions {
   readonly userAgent: string;
   /** Milliseconds since the epoch. */
   readonly clock?: () => number;
+  /** An exchange in the background failed; the bearer at hand still serves. */
+  readonly onRefreshFailed?: (error: Error) => void;
   /** How long one exchange may take. Default 10 000 ms. */
   readonly timeoutMs?: number;
 }
@@ -66,8 +68,9 @@ export class FederatedCredential {
     const bearer = this.#bearer;
     if (bearer === undefined || now >= bearer.unusableAt) return this.#refresh();
     if (now >= bearer.refreshAt && now >= this.#notBefore) {
-      this.#refresh().catch(() => {
+      this.#refresh().catch((error: unknown) => {
         this.#notBefore = this.#clock() + RETRY_MS;
+        this.#options.onRefreshFailed?.(error instanceof Error ? error : new Error(String(error)));
       });
     }
     return bearer.token;

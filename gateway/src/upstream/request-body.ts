@@ -67,7 +67,7 @@ const DISCARD_MS = 5_000;
  */
 export function discardBody(request: IncomingMessage): void {
   if (request.complete) return;
-  const timer = setTimeout(() => request.socket.destroy(), DISCARD_MS);
+  const timer = setTimeout(() => request.socket.destroy(), DISCARD_MS).unref();
   request.once('close', () => clearTimeout(timer));
   request.once('end', () => clearTimeout(timer));
   request.resume();

@@ -1,0 +1,264 @@
+import { describe, expect, it } from '@jest/globals';
+import { readField, replaceField, scanBody, type BodyField } from './body-scanner.ts';
+
+const FIELDS: readonly BodyField[] = ['model', 'max_tokens', 'stream', 'tags'];
+
+/** What the scanner says, in values, so that it can be held against what `JSON.parse` says. */
+function scanned(body: Buffer): unknown {
+  const scan = scanBody(body);
+  if (typeof scan === 'string') return scan;
+  const entries = FIELDS.flatMap((name) => {
+    const span = scan.fields[name];
+    return span === undefined ? [] : [[name, readField(body, span)] as const];
+  });
+  return Object.fromEntries(entries);
+}
+
+function parsed(body: Buffer): unknown {
+  let value: unknown;
+  try {
+    value = JSON.parse(body.toString());
+  } catch {
+    return 'invalid_json';
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'not_an_object';
+  return Object.fromEntries(
+    FIELDS.flatMap((name) =>
+      Object.hasOwn(value, name) ? [[name, (value as Record<string, unknown>)[name]]] : [],
+    ),
+  );
+}
+
+/** The body with everything inside its strings blanked: what the scanner promises to judge as `JSON.parse` does. */
+function structureOf(body: Buffer): Buffer {
+  return Buffer.from(
+    body.toString().replaceAll(/"(?:[^"\\]|\\[^])*"/g, (text) => `"${'x'.repeat(text.length)}"`),
+  );
+}
+
+describe('scanBody', () => {
+  it.each([
+    ['{"model":"a","max_tokens":5,"stream":true,"tags":{"a":"b"}}'],
+    [' \n\t\r{ "model" : "a" , "messages" : [ ] } \n'],
+    ['{}'],
+    ['{"model":"a","model":"b"}'],
+    ['{"mod\\u0065l":"a"}'],
+    ['{"\\u006d\\u006f\\u0064\\u0065\\u006c":"a","model2":1,"odel":2,"modem":3}'],
+    ['{"messages":[{"model":"nested"}],"model":"top","metadata":{"stream":true}}'],
+    ['{"model":"a\\"b\\\\","x":"\\\\\\"","stream":false}'],
+    ['{"model":"\\ud83d\\ude00 größe 模型"}'],
+    ['{"__proto__":1,"model":"a"}'],
+    ['{"x":"a long string with an escaped quote \\" behind the first bytes and \\\\","model":"a"}'],
+    ['{"x":[1,-0,0.5,1e9,1E+9,-2.5e-10,true,false,null,[],{},[[]],{"a":{}}],"model":null}'],
+    ['{"max_tokens":"5","stream":1,"tags":[],"model":7}'],
+    ['[]'],
+    ['"model"'],
+    ['null'],
+    ['12.5'],
+    [''],
+    ['   '],
+    ['{'],
+    ['{"model"'],
+    ['{"model":'],
+    ['{"model":"a"'],
+    ['{"model":"a'],
+    ['{"model":"a\\"}'],
+    ['{"model":"a"}}'],
+    ['{"model":"a"} x'],
+    ['{"model":"a"}{"model":"b"}'],
+    ['{"model":"a",}'],
+    ['{,"model":"a"}'],
+    ['{"model" "a"}'],
+    ['{"model":"a" "b":1}'],
+    ['{model:"a"}'],
+    ["{'model':'a'}"],
+    ['{"model":"a","x":[1,]}'],
+    ['{"model":"a","x":[1 2]}'],
+    ['{"model":"a","x":[1}'],
+    ['{"model":"a","x":{"b":1]}'],
+    ['{"model":"a","x":{"b"}}'],
+    ['{"model":"a","x":{1:2}}'],
+    ['{"model":"a","x":01}'],
+    ['{"model":"a","x":1.}'],
+    ['{"model":"a","x":.5}'],
+    ['{"model":"a","x":+1}'],
+    ['{"model":"a","x":-}'],
+    ['{"model":"a","x":1e}'],
+    ['{"model":"a","x":0x10}'],
+    ['{"model":"a","x":NaN}'],
+    ['{"model":"a","x":Infinity}'],
+    ['{"model":"a","x":tru}'],
+    ['{"model":"a","x":nulll}'],
+    ['{"model":"a","x":undefined}'],
+    ['{"model":"a"/* comment */}'],
+    ['\ufeff{"model":"a"}'],
+    ['{"model":"a"}\u0000'],
+    ['{"\\x":1,"model":"a"}'],
+    ['{"model":"a",\u00a0"x":1}'],
+  ])('reads %s as JSON.parse does', (text) => {
+    const body = Buffer.from(text);
+    expect(scanned(body)).toEqual(parsed(body));
+  });
+
+  it('knows when a member it reads stands there twice, however it is spelled', () => {
+    expect(scanBody(Buffer.from('{"model":"a","stream":true}'))).toMatchObject({ ambiguous: false });
+    expect(scanBody(Buffer.from('{"x":1,"x":2}'))).toMatchObject({ ambiguous: false });
+    expect(scanBody(Buffer.from('{"model":"a","mode\\u006c":"b"}'))).toMatchObject({ ambiguous: true });
+  });
+
+  it('says where a member stands, in bytes', () => {
+    const body = Buffer.from('{"größe":"ü", "tags" : {"a":"}"} ,"model":"a"}');
+    const scan = scanBody(body);
+    if (typeof scan === 'string' || scan.fields.tags === undefined) throw new Error('tags not found');
+    const { keyStart, start, end } = scan.fields.tags;
+    expect(body.toString('utf8', start, end)).toBe('{"a":"}"}');
+    expect(body.toString('utf8', keyStart, end)).toBe('"tags" : {"a":"}"}');
+  });
+
+  it('takes nesting of any depth without recursion', () => {
+    const depth = 1_000_000;
+    const nest = (open: string, close: string): Buffer =>
+      Buffer.from(`{"x":${open.repeat(depth)}1${close.repeat(depth)},"model":"a"}`);
+    expect(scanned(nest('[', ']'))).toEqual({ model: 'a' });
+    expect(scanned(nest('{"a":', '}'))).toEqual({ model: 'a' });
+    expect(scanBody(Buffer.from('['.repeat(depth)))).toBe('invalid_json');
+    expect(scanBody(Buffer.from('{"a":'.repeat(depth)))).toBe('invalid_json');
+  });
+
+  it('leaves the inside of strings that are not read to the upstream, and no others', () => {
+    expect(scanned(Buffer.from('{"x":"\\q \u0001","model":"a"}'))).toEqual({ model: 'a' });
+    expect(() => scanned(Buffer.from('{"model":"\\q"}'))).toThrow(SyntaxError);
+    expect(() => scanned(Buffer.from('{"model":"a\nb"}'))).toThrow(SyntaxError);
+  });
+
+  it('agrees with JSON.parse on random documents, as they are and damaged', () => {
+    const random = generator(20_261_123);
+    const disagreements: unknown[] = [];
+    let damaged = 0;
+    const compare = (body: Buffer, is: unknown, shouldBe: unknown): void => {
+      if (JSON.stringify(is) !== JSON.stringify(shouldBe)) {
+        disagreements.push({ text: body.toString(), is, shouldBe });
+      }
+    };
+    for (let i = 0; i < 5000; i++) {
+      const body = Buffer.from(randomDocument(random));
+      compare(body, scanned(body), parsed(body));
+      for (let j = 0; j < 4; j++) {
+        const broken = damage(body, random);
+        const truth = parsed(broken);
+        // Never stricter than JSON.parse, and as strict about everything but the inside of strings.
+        if (typeof truth !== 'string') compare(broken, scanned(broken), truth);
+        else {
+          damaged++;
+          if (parsed(structureOf(broken)) === truth) compare(broken, scanBody(broken), truth);
+        }
+      }
+    }
+    expect(disagreements).toEqual([]);
+    expect(damaged).toBeGreaterThan(5000);
+  });
+});
+
+it('replaceField changes nothing but the value', () => {
+  const body = Buffer.from('{ "a":"ü", "model" : "short" , "z": [1, 2] }');
+  const scan = scanBody(body);
+  if (typeof scan === 'string' || scan.fields.model === undefined) throw new Error('model not found');
+  expect(replaceField(body, scan.fields.model, '"a much longer name"').toString()).toBe(
+    '{ "a":"ü", "model" : "a much longer name" , "z": [1, 2] }',
+  );
+});
+
+type Random = (below: number) => number;
+
+/** Mulberry32: the same documents in every run. */
+function generator(seed: number): Random {
+  let state = seed;
+  return (below) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) % below;
+  };
+}
+
+function randomDocument(random: Random): string {
+  const spaces = ['', '', '', ' ', '\n', '\t ', '\r\n'];
+  const space = (): string => spaces[random(spaces.length)] ?? '';
+  const characters = [
+    'a',
+    'Z',
+    '"',
+    '\\',
+    '/',
+    '\n',
+    '\t',
+    '\u0000',
+    'ü',
+    '模',
+    '😀',
+    '{',
+    '}',
+    '[',
+    ']',
+    ',',
+    ':',
+    ' ',
+  ];
+  const string = (): string => {
+    let value = '';
+    for (let n = random(random(4) === 0 ? 60 : 6); n > 0; n--)
+      value += characters[random(characters.length)] ?? '';
+    const json = JSON.stringify(value);
+    return random(4) === 0 ? json.replace(/[a-zA-Z]/, (c) => `\\u00${c.charCodeAt(0).toString(16)}`) : json;
+  };
+  const keys = [
+    '"model"',
+    '"max_tokens"',
+    '"stream"',
+    '"tags"',
+    '"mod\\u0065l"',
+    '"messages"',
+    '"t\\u0061gs"',
+    '""',
+  ];
+  const key = (): string => (random(2) === 0 ? (keys[random(keys.length)] ?? '""') : string());
+  const scalars = ['0', '-0', '12', '1.5e3', '-7E-2', 'true', 'false', 'null'];
+  const list = (depth: number, item: () => string): string => {
+    const items: string[] = [];
+    for (let n = random(depth > 3 ? 1 : 5); n > 0; n--) items.push(space() + item() + space());
+    return items.length === 0 ? space() : items.join(',');
+  };
+  const value = (depth: number): string => {
+    switch (random(6)) {
+      case 0:
+        return `[${list(depth, () => value(depth + 1))}]`;
+      case 1:
+        return object(depth);
+      case 2:
+      case 3:
+        return string();
+      default:
+        return scalars[random(scalars.length)] ?? '0';
+    }
+  };
+  const object = (depth: number): string =>
+    `{${list(depth, () => `${key()}${space()}:${space()}${value(depth + 1)}`)}}`;
+  return space() + (random(10) === 0 ? value(0) : object(0)) + space();
+}
+
+/** Cuts, drops, doubles or changes a byte. ASCII only, so that characters stay whole. */
+function damage(body: Buffer, random: Random): Buffer {
+  const at = random(body.length + 1);
+  const bytes = Buffer.from('{}[]:,"\\ 0-1.eE+tfnul\nx');
+  const other = bytes.subarray(random(bytes.length)).subarray(0, 1);
+  switch (random(4)) {
+    case 0:
+      return Buffer.from(body.toString('utf8', 0, at));
+    case 1:
+      return Buffer.concat([body.subarray(0, at), body.subarray(at + 1)]);
+    case 2:
+      return Buffer.concat([body.subarray(0, at), other, body.subarray(at)]);
+    default:
+      return Buffer.concat([body.subarray(0, at), other, body.subarray(at + 1)]);
+  }
+}
