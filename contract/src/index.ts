@@ -12,3 +12,9 @@ export {
 } from './catalog.ts';
 export { gatewayConfigSchema } from './schema/gateway-config.ts';
 export type * from './types.ts';
+export {
+  validateDesktopDocument,
+  validateSettingsDocument,
+  type DocumentRemark,
+  type DocumentVerdict,
+} from './settings-document.ts';

@@ -62,8 +62,8 @@ beforeAll(async () => {
   origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 });
 
-afterAll(() => server.close());
-beforeEach(() => (audited.length = 0));
+afterAll(() => void server.close());
+beforeEach(() => void audited.splice(0));
 
 const ask = (path: string, group: string, headers: Record<string, string> = {}, method = 'GET') =>
   fetch(`${origin}${path}`, { method, headers: { authorization: `Bearer ${group}`, ...headers } });
