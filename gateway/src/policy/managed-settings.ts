@@ -45,11 +45,11 @@ export function combinePolicies(
   let serveToDesktop: boolean | undefined;
   for (const index of indexes.toReversed()) {
     const policy = policies[index] as PolicyEntry;
-    own = mergeSettings(own, asJson(policy.cli));
-    if (policy.desktop !== undefined) desktop = mergeDesktop(desktop ?? {}, asJson(policy.desktop));
+    own = mergeSettings(own, policy.code ?? policy.cli ?? policy.settings ?? {});
+    if (policy.desktop !== undefined) desktop = mergeDesktop(desktop ?? {}, policy.desktop);
     serveToDesktop = policy.serve_to_desktop ?? serveToDesktop;
   }
-  const usesCode = policies.some(({ under_code: underCode }) => underCode === true);
+  const usesCode = policies.some(({ code }) => code !== undefined);
   const hasSettings = Object.keys(own).length > 0;
   const availableModels = own['availableModels'];
   return {
@@ -73,11 +73,6 @@ export function renderDocument(settings: JsonObject): SettingsDocument {
     etag: `"${checksum}"`,
     body: JSON.stringify({ uuid: checksum, checksum, settings }),
   };
-}
-
-/** What the loader read from YAML or JSON is JSON. */
-function asJson(document: Readonly<Record<string, unknown>>): JsonObject {
-  return document as JsonObject;
 }
 
 function withExtraEnv(settings: JsonObject, extraEnv: Readonly<Record<string, string>>): JsonObject {

@@ -1,4 +1,5 @@
 import type { Provider } from '@claude-gateway/contract';
+import type { JsonObject } from './json.ts';
 
 /** A row of `models`: what the operator calls a model, and what each upstream calls it. */
 export interface ModelRow {
@@ -9,20 +10,22 @@ export interface ModelRow {
   readonly upstream_model: Readonly<Record<string, string>>;
 }
 
-/** An entry of `managed.policies`, as the loader normalises it. */
+/** An entry of `managed.policies`. The loader refuses files that mix `code` with `cli` or `settings`. */
 export interface PolicyEntry {
   readonly match: {
     readonly groups?: readonly string[] | undefined;
     readonly email_domain?: string | undefined;
   };
-  /** Claude Code settings document, whether the file writes it under `cli`, `code` or `settings`. */
-  readonly cli: Readonly<Record<string, unknown>>;
+  /** Claude Code settings for everything that signs in, the Code tab of Claude Desktop included. */
+  readonly code?: JsonObject | undefined;
+  /** Claude Code settings for terminals, IDEs and the SDK. */
+  readonly cli?: JsonObject | undefined;
+  /** Former spelling of `cli`, which wins over it. */
+  readonly settings?: JsonObject | undefined;
   /** Claude Desktop settings; their presence lets Claude Desktop fetch its configuration here. */
-  readonly desktop?: Readonly<Record<string, unknown>> | undefined;
-  /** Whether Claude Code sessions inside Claude Desktop get the settings; of no effect with `under_code`. */
+  readonly desktop?: JsonObject | undefined;
+  /** Whether Claude Code sessions inside Claude Desktop get the `cli` settings; of no effect beside `code`. */
   readonly serve_to_desktop?: boolean | undefined;
-  /** The file writes its documents under `code`: they are for the Code tab of Claude Desktop too. */
-  readonly under_code?: boolean | undefined;
 }
 
 /** The parts of the gateway's configuration that decide who may use which model and gets which settings. */

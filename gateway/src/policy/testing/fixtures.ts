@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import type { Principal } from '../../principal.ts';
-import type { JsonObject } from '../json.ts';
 import type { ModelRow, PolicyEntry, PolicySource } from '../source.ts';
 
 /** Reads a recording of the reference gateway; its `source` says how it was made. */
@@ -9,14 +8,7 @@ export function fixture<T>(name: string): T {
 }
 
 /** A policy as a configuration file writes it. */
-export interface PolicyInFile {
-  readonly match?: PolicyEntry['match'];
-  readonly code?: JsonObject;
-  readonly cli?: JsonObject;
-  readonly settings?: JsonObject;
-  readonly desktop?: JsonObject;
-  readonly serve_to_desktop?: boolean;
-}
+export type PolicyInFile = Partial<PolicyEntry>;
 
 export interface ConfigInFile {
   readonly upstreams?: PolicySource['upstreams'];
@@ -28,10 +20,9 @@ export interface ConfigInFile {
   };
 }
 
-/** Applies the defaults and aliases that the configuration loader applies. */
+/** Applies the defaults that the configuration loader applies. */
 export function load(config: ConfigInFile): PolicySource {
   const policies = config.managed?.policies ?? [];
-  const underCode = policies.some(({ code }) => code !== undefined);
   return {
     session: { ttl_hours: 1 },
     upstreams: config.upstreams ?? [{ name: 'anthropic', provider: 'anthropic' }],
@@ -39,13 +30,7 @@ export function load(config: ConfigInFile): PolicySource {
     auto_include_builtin_models: config.auto_include_builtin_models ?? true,
     managed: {
       policy_mode: config.managed?.policy_mode,
-      policies: policies.map(({ match = {}, code, cli, settings, desktop, serve_to_desktop }) => ({
-        match,
-        cli: code ?? cli ?? settings ?? {},
-        desktop,
-        serve_to_desktop,
-        under_code: underCode,
-      })),
+      policies: policies.map(({ match = {}, ...policy }) => ({ match, ...policy })),
     },
   };
 }
