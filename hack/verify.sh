@@ -39,6 +39,7 @@ shell_scripts_parse() {
 }
 
 check 'generated files are in step' generated_in_step
+check 'lock file is complete' node hack/complete-lock.mjs --check
 check 'format (prettier)' prettier --check --log-level warn .
 check 'lint (eslint)' eslint . --max-warnings 0
 check 'import rules (dependency-cruiser)' depcruise --config .dependency-cruiser.mjs contract crds dev prisma operator gateway e2e bench

@@ -31,7 +31,7 @@ ${bold('Sign in with Claude Code')}, in another terminal, leaving your own setti
 
   CLAUDE_CONFIG_DIR=${shellQuote(options.claudeConfigDir)} claude
 
-  Choose "Cloud gateway", trust it, confirm the code in the browser, and pick somebody:
+  Press Enter on the "Cloud gateway" screen, trust it, confirm the code in the browser, and pick somebody:
 
 ${people.join('\n')}
 
