@@ -63,7 +63,11 @@ export async function listSessions(
 ): Promise<number> {
   const sessions = await store.sessions.list({
     limit: LIST_LIMIT,
-    ...(filter.user === undefined ? {} : filter.user.includes('@') ? { email: filter.user } : { sub: filter.user }),
+    ...(filter.user === undefined
+      ? {}
+      : filter.user.includes('@')
+        ? { email: filter.user }
+        : { sub: filter.user }),
   });
   if (sessions.length === 0) {
     write(filter.user === undefined ? 'No sessions.\n' : `No sessions of ${filter.user}.\n`);

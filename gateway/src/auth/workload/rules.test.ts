@@ -95,7 +95,7 @@ describe('compileRules', () => {
     const gitlab = { issuer: 'https://gitlab.com' };
     const compile = (claims: Record<string, string | string[]>, entry: object) => () =>
       ruleOf({ claims, principal: 'x' }, entry);
-    for (const claims of [
+    const tooWide: Record<string, string | string[]>[] = [
       { ref: 'refs/heads/main' },
       { repository: '*' },
       { repository: '*/web' },
@@ -103,15 +103,17 @@ describe('compileRules', () => {
       { sub: 'repo:*' },
       { sub: '*' },
       { environment: 'prod', repository_visibility: 'private' },
-    ]) {
+    ];
+    for (const claims of tooWide) {
       expect(compile(claims, github)).toThrow('repository_owner');
       expect(compile(claims, {})).not.toThrow();
     }
-    for (const claims of [
+    const narrow: Record<string, string>[] = [
       { repository: 'acme/*' },
       { sub: 'repo:acme/*' },
       { repository_owner_id: '65', ref: '*' },
-    ]) {
+    ];
+    for (const claims of narrow) {
       expect(compile(claims, github)).not.toThrow();
     }
     expect(compile({ sub: 'project_path:*' }, gitlab)).toThrow('project_path');
