@@ -52,30 +52,29 @@ export function callbackFailure(error: unknown, issuer: string, asked: boolean):
 }
 
 /**
- * Puts a failed refresh into our terms. Only the provider's own word ends a session; a broken client secret or a
- * page of some middlebox is a matter for the operator, and everybody stays signed in meanwhile.
+ * Puts a failed refresh into our terms. Only the provider's word about this person ends a session; a broken client
+ * secret, a scope that it dislikes or a page of some middlebox is a matter for the operator, and everybody stays
+ * signed in meanwhile.
  */
 export function refreshFailure(error: unknown, issuer: string): unknown {
   const unavailable = unavailableCause(error);
   if (unavailable !== null) return unavailable;
   if (!isProtocolError(error)) return error;
-  const code = oauthCode(error);
-  return code === null || code === 'invalid_client' || PASSING_ERRORS.has(code)
-    ? new IdentityProviderUnavailable(issuer, `refresh failed: ${describe(error)}`, { cause: error })
-    : new SignInRefused('idp_session_ended', SIGN_IN_AGAIN, describe(error), { cause: error });
+  const code = oauthCode(error) ?? '';
+  return code === 'invalid_grant' || PERSONAL_ERRORS.has(code)
+    ? new SignInRefused('idp_session_ended', SIGN_IN_AGAIN, describe(error), { cause: error })
+    : new IdentityProviderUnavailable(issuer, `refresh failed: ${describe(error)}`, { cause: error });
 }
 
 /** Puts a failed question to the UserInfo endpoint into our terms. */
-export function userinfoFailure(error: unknown, phase: 'sign-in' | 'refresh'): unknown {
+export function userinfoFailure(error: unknown): unknown {
   const unavailable = unavailableCause(error);
   if (unavailable !== null) return unavailable;
   if (!isProtocolError(error)) return error;
   const detail = `userinfo: ${describe(error)}`;
-  if (error instanceof ClientError && error.code === 'OAUTH_JSON_ATTRIBUTE_COMPARISON_FAILED') {
-    return new SignInRefused('subject_mismatch', MISCONFIGURED, `${detail} (another sub)`, { cause: error });
-  }
-  return phase === 'refresh'
-    ? new SignInRefused('idp_session_ended', SIGN_IN_AGAIN, detail, { cause: error })
+  const isOther = error instanceof ClientError && error.code === 'OAUTH_JSON_ATTRIBUTE_COMPARISON_FAILED';
+  return isOther
+    ? new SignInRefused('subject_mismatch', MISCONFIGURED, `${detail} (another sub)`, { cause: error })
     : new SignInRefused('idp_error', MISCONFIGURED, detail, { cause: error });
 }
 

@@ -2,7 +2,7 @@ import type { Identity } from '@claude-gateway/prisma';
 import type { Log } from '../../observe/log.ts';
 import { compileAdmission } from './admission.ts';
 import type { Claims } from './claims.ts';
-import { IdentityProviderUnavailable, SignInRefused } from './errors.ts';
+import { IdentityProviderUnavailable, SignInRefused, type SignInRefusal } from './errors.ts';
 import type { GoogleGroups } from './google-groups.ts';
 import { compilePersonReader, type Person } from './person.ts';
 import type { OidcSettings } from './settings.ts';
@@ -24,6 +24,9 @@ export interface IdentificationDependencies {
 }
 
 const TELL_ADMIN = 'Tell your administrator.';
+
+/** Refusals that say nothing about the person. */
+const OPERATORS_REASONS = new Set<SignInRefusal>(['idp_error', 'groups_lookup_failed']);
 
 export function createIdentification(
   settings: OidcSettings,
@@ -81,29 +84,30 @@ export function createIdentification(
       let person = read([tokens.claims]);
       const hasGap = person.email === null || !hasGroups(person);
       if (settings.userinfo_fallback === true && hasGap && deps.hasUserinfo) {
-        const userinfo = await client.userinfo(tokens.accessToken, tokens.claims.sub, 'sign-in');
+        const userinfo = await client.userinfo(tokens.accessToken, tokens.claims.sub);
         person = read([tokens.claims, userinfo]);
       }
       return admitted(person, null);
     },
 
     refresh: async (tokens, previous) => {
-      const sources = await refreshSources(tokens, previous);
-      const person = read(sources);
-      if (person.id !== null && person.id !== previous.sub) {
-        throw new SignInRefused(
-          'subject_mismatch',
-          'Your session belongs to somebody else. Sign in again.',
-          'the refresh was answered for another user',
-        );
-      }
-      return admitted(person, previous.name).catch((error: unknown) => {
-        // Whatever is wrong with our access to the directory, the person's session at the provider is alive.
-        if (error instanceof SignInRefused && error.reason === 'groups_lookup_failed') {
+      try {
+        const person = read(await refreshSources(tokens, previous));
+        if (person.id !== null && person.id !== previous.sub) {
+          throw new SignInRefused(
+            'subject_mismatch',
+            'Your session belongs to somebody else. Sign in again.',
+            'the refresh was answered for another user',
+          );
+        }
+        return await admitted(person, previous.name);
+      } catch (error) {
+        // Our access to userinfo or the directory is broken, but the person's session at the provider is alive.
+        if (error instanceof SignInRefused && OPERATORS_REASONS.has(error.reason)) {
           throw new IdentityProviderUnavailable(settings.issuer, error.detail, { cause: error });
         }
         throw error;
-      });
+      }
     },
   };
 
@@ -117,7 +121,7 @@ export function createIdentification(
           'the refresh brought no ID token and there is no userinfo endpoint; try oidc.scope_on_refresh: true',
         );
       }
-      return [await client.userinfo(tokens.accessToken, null, 'refresh')];
+      return [await client.userinfo(tokens.accessToken, null)];
     }
     const person = read([tokens.claims]);
     const mayAsk = settings.userinfo_fallback === true;
@@ -127,7 +131,7 @@ export function createIdentification(
       (!hasGroups(person) && previous.groups.length > 0);
     if (!deps.hasUserinfo || !(mayAsk ? hasGap : hasLost)) return [tokens.claims];
     try {
-      return [tokens.claims, await client.userinfo(tokens.accessToken, tokens.claims.sub, 'refresh')];
+      return [tokens.claims, await client.userinfo(tokens.accessToken, tokens.claims.sub)];
     } catch (error) {
       if (mayAsk || !(error instanceof SignInRefused)) throw error;
       log.warn(

@@ -316,12 +316,17 @@ describe('refreshing', () => {
       identity: { email: null, groups: [] },
     });
 
+    // Neither our rights at the endpoint nor its outage say anything about the person.
     issuer.route(userinfoEndpoint(), {
       status: 401,
       headers: { 'www-authenticate': 'Bearer error="invalid_token"' },
       body: {},
     });
-    await expect(refreshWith({})).rejects.toMatchObject({ reason: 'idp_session_ended' });
+    await expect(refreshWith({})).rejects.toMatchObject({
+      name: 'IdentityProviderUnavailable',
+      detail: 'userinfo: invalid_token',
+    });
+    await expect(refreshWith({ id_token: thin })).resolves.toMatchObject({ identity: { groups: [] } });
     issuer.route(userinfoEndpoint(), { status: 500, body: {} });
     await expect(refreshWith({})).rejects.toBeInstanceOf(IdentityProviderUnavailable);
     await expect(refreshWith({ id_token: thin })).rejects.toBeInstanceOf(IdentityProviderUnavailable);
@@ -362,6 +367,7 @@ describe('refreshing', () => {
     ['503 with a page', { status: 503, body: '<html>' }],
     ['429', { status: 429, body: { error: 'slow_down' } }],
     ['a passing error', { status: 400, body: { error: 'temporarily_unavailable' } }],
+    ['a scope that it dislikes', { status: 400, body: { error: 'invalid_scope' } }],
     ['our own secret being wrong', { status: 401, body: { error: 'invalid_client' } }],
     ['a challenge', { status: 401, headers: { 'www-authenticate': 'Basic realm="x"' }, body: {} }],
     ['a page of a middlebox', { status: 403, headers: { 'content-type': 'text/html' }, body: '<html>' }],

@@ -30,7 +30,7 @@ export interface TokenClient {
   redeem(query: URLSearchParams, secrets: SignInSecrets): Promise<Tokens>;
   refresh(refreshToken: string): Promise<Tokens>;
   /** @param subject `sub` of the ID token, which the answer must repeat; null when there was no ID token. */
-  userinfo(accessToken: string, subject: string | null, phase: 'sign-in' | 'refresh'): Promise<Claims>;
+  userinfo(accessToken: string, subject: string | null): Promise<Claims>;
 }
 
 export interface TokenClientDependencies {
@@ -94,9 +94,9 @@ export function createTokenClient(settings: OidcSettings, deps: TokenClientDepen
       };
     },
 
-    userinfo: (accessToken, subject, phase) =>
+    userinfo: (accessToken, subject) =>
       fetchUserInfo(plain, accessToken, subject ?? skipSubjectCheck).catch((error: unknown) => {
-        throw userinfoFailure(error, phase);
+        throw userinfoFailure(error);
       }),
   };
 }
