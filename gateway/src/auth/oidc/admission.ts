@@ -38,12 +38,13 @@ function assertDomain(email: string | null, domains: ReadonlySet<string>): void 
         'or turn oidc.userinfo_fallback on',
     );
   }
-  const domain = email.slice(email.lastIndexOf('@') + 1);
-  if (!email.includes('@') || !domains.has(domain)) {
+  // Two at signs make a domain a matter of opinion: such an address has none that is allowed.
+  const [, domain = '', ...more] = email.split('@');
+  if (more.length > 0 || !domains.has(domain)) {
     throw new SignInRefused(
       'email_domain_not_allowed',
       'Your email address belongs to a domain that may not use this gateway. Sign in with your work account.',
-      `domain ${JSON.stringify(domain)} is not in oidc.allowed_email_domains`,
+      `${JSON.stringify(email.replace(/^[^@]*/, ''))} is not in oidc.allowed_email_domains`,
     );
   }
 }

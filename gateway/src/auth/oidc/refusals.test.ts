@@ -58,6 +58,12 @@ describe('who may sign in', () => {
     ['a domain that ends alike', { allowed_email_domains: ['p.example'] }, {}, 'email_domain_not_allowed'],
     ['a subdomain', { allowed_email_domains: ['example'] }, {}, 'email_domain_not_allowed'],
     [
+      'a second @ before an allowed domain',
+      { allowed_email_domains: ['corp.example'] },
+      { email: 'x@evil.example@corp.example' },
+      'email_domain_not_allowed',
+    ],
+    [
       'a second @',
       { allowed_email_domains: ['corp.example'] },
       { email: 'x@corp.example@evil.example' },
