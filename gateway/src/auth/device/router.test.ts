@@ -426,6 +426,13 @@ describe('GET /oauth/callback', () => {
     expect(idp.exchanges).toHaveLength(1);
   });
 
+  it('is not used up by a look at its headers', async () => {
+    const { path } = await callback();
+    const look = await request(replica.origin + path, { method: 'HEAD' });
+    expect(look.statusCode).toBe(200);
+    expect(headingOf(await browser.get(replica.origin, path))).toBe('You are signed in');
+  });
+
   it('works only in the browser that set out', async () => {
     const { path, deviceCode } = await callback();
     const victim = new Browser(`10.2.${subnet}.4`);
@@ -524,37 +531,6 @@ describe('what is written down', () => {
   });
 });
 
-describe('without the store', () => {
-  it('asks devices and people to come back', async () => {
-    const { page } = await confirmationPage();
-    const gone = await openStore({
-      url: await postgres.createDatabase(),
-      maxConnections: 2,
-      connectTimeoutSeconds: 20,
-      revocationTtlSeconds: 3600,
-    });
-    await gone.close();
-    const alone = await start({ store: gone });
-    const answer = await authorize(alone, device);
-    expect([answer.status, answer.json['error']]).toEqual([503, 'temporarily_unavailable']);
-    expect(answer.headers['retry-after']).toBe('5');
-
-    for (const asked of [
-      browser.get(alone.origin, '/device?user_code=BCDF-GHJK'),
-      browser.post(alone.origin, '/device', { ticket: ticketOf(page) }),
-      browser.post(alone.origin, '/device/deny', { ticket: ticketOf(page) }),
-      browser.get(alone.origin, '/oauth/callback?state=x&code=y'),
-    ]) {
-      const { status, headers, text } = await asked;
-      expect(status).toBe(503);
-      expect(headers['retry-after']).toBe('5');
-      expect(headers['content-security-policy']).toContain("default-src 'none'");
-      expect(text).toContain('Sign-in is not available right now');
-    }
-    expect((await browser.get(alone.origin, '/device')).status).toBe(200);
-  });
-});
-
 describe('a form that cannot be read', () => {
   it.each<[string, Record<string, string>, string]>([
     ['too large', {}, `user_code=${'x'.repeat(20_000)}`],
@@ -570,5 +546,30 @@ describe('a form that cannot be read', () => {
     expect(answer.statusCode).toBeGreaterThanOrEqual(400);
     expect(answer.statusCode).toBeLessThan(500);
     expect(text).toContain('This request makes no sense');
+  });
+});
+
+describe('without the store', () => {
+  it('asks devices and people to come back', async () => {
+    const { page } = await confirmationPage();
+    await postgres.pause();
+    const answer = await authorize(replica, device);
+    expect([answer.status, answer.json['error']]).toEqual([503, 'temporarily_unavailable']);
+    expect(answer.headers['retry-after']).toBe('5');
+
+    for (const asked of [
+      browser.get(replica.origin, '/device?user_code=BCDF-GHJK'),
+      browser.post(replica.origin, '/device', { ticket: ticketOf(page) }),
+      browser.post(replica.origin, '/device/deny', { ticket: ticketOf(page) }),
+      browser.get(replica.origin, '/oauth/callback?state=x&code=y'),
+    ]) {
+      const { status, headers, text } = await asked;
+      expect(status).toBe(503);
+      expect(headers['retry-after']).toBe('5');
+      expect(headers['content-security-policy']).toContain("default-src 'none'");
+      expect(text).toContain('Sign-in is not available right now');
+    }
+    expect((await browser.get(replica.origin, '/device')).status).toBe(200);
+    await postgres.restart();
   });
 });

@@ -1,5 +1,5 @@
 import { StoreUnavailableError } from '@claude-gateway/prisma';
-import express, { type ErrorRequestHandler, type Router } from 'express';
+import express, { type ErrorRequestHandler, type RequestHandler, type Router } from 'express';
 import { contextOf } from '../../http/context.ts';
 import { OAuthError, sendOAuthError } from '../../http/errors.ts';
 import { storeAwayPage, unexpectedPage } from '../pages/problems.ts';
@@ -25,6 +25,7 @@ export function createDeviceRouter(deps: DeviceDependencies): Router {
   const verification = createVerification(deps);
   const router = express.Router();
   router.post('/oauth/device_authorization', readForm(), authorizeDevice(deps), answerClientError);
+  router.head(['/device', '/oauth/callback'], answerHead);
   router.get('/device', verification.show);
   router.post('/device', readForm(), verification.submit);
   router.post('/device/deny', readForm(), verification.deny);
@@ -32,6 +33,11 @@ export function createDeviceRouter(deps: DeviceDependencies): Router {
   router.use(answerPageError(deps));
   return router;
 }
+
+/** Whoever only looks, such as a scanner of links, uses up neither attempts nor a sign-in under way. */
+const answerHead: RequestHandler = (_request, response) => {
+  response.set('cache-control', 'no-store').type('html').end();
+};
 
 /** Errors of the endpoint that programs call. */
 const answerClientError: ErrorRequestHandler = (error: unknown, request, response, next) => {

@@ -13,6 +13,7 @@ import {
   unexpectedPage,
   unknownSignInPage,
 } from '../pages/problems.ts';
+import { IDP_REFRESH_TOKEN } from '../session/sealer.ts';
 import { answerPage, audit, auditDenied } from './answers.ts';
 import { BrowserCookie, sameBrowser } from './browser.ts';
 import type { DeviceDependencies, SignInProvider } from './dependencies.ts';
@@ -24,9 +25,6 @@ import { exceeds } from './rate-limit.ts';
 const SIGN_INS_PER_GRANT = { max: 20, window_seconds: 600 };
 
 const PURPOSE = 'device-sign-in';
-/** Under this purpose whoever refreshes the session opens the identity provider's refresh token. */
-const REFRESH_TOKEN_PURPOSE = 'idp-refresh-token';
-
 /** What a sign-in under way must remember, sealed in the store. */
 interface SignInMemory {
   readonly nonce: string;
@@ -115,7 +113,7 @@ export function finishSignIn(deps: DeviceDependencies): RequestHandler {
       return answerProviderFailure(deps, request, response, provider, userCode, error);
     }
     const { identity, refreshToken } = signedIn;
-    const sealed = refreshToken === null ? null : deps.sealer.seal(REFRESH_TOKEN_PURPOSE, refreshToken);
+    const sealed = refreshToken === null ? null : deps.sealer.seal(IDP_REFRESH_TOKEN, refreshToken);
     const approved = await deps.grants.approve(attempt.grantId, identity, sealed, deps.clock());
     audit(deps, request, approved ? 'success' : 'not_pending', {
       provider: provider.id,

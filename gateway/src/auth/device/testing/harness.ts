@@ -152,6 +152,21 @@ export class Browser {
     });
   }
 
+  /** Follows redirects over as many origins as it takes, for as long as `on` says so. */
+  async follow(
+    from: string,
+    answer: Answer,
+    on: (next: URL) => boolean,
+  ): Promise<{ url: URL; answer: Answer }> {
+    let url = new URL(from);
+    while (answer.status >= 300 && answer.status < 400) {
+      url = new URL(String(answer.headers['location']), url);
+      if (!on(url)) break;
+      answer = await this.get(url.origin, url.pathname + url.search);
+    }
+    return { url, answer };
+  }
+
   async #ask(
     origin: string,
     path: string,
@@ -159,6 +174,8 @@ export class Browser {
   ): Promise<Answer> {
     const { statusCode, headers, body } = await request(origin + path, {
       ...options,
+      // No connection outlives its test.
+      reset: true,
       headers: {
         ...options.headers,
         'x-forwarded-for': this.#address,
@@ -198,6 +215,7 @@ export async function authorize(
     body: answer,
   } = await request(`${replica.origin}/oauth/device_authorization`, {
     method: 'POST',
+    reset: true,
     headers: { 'content-type': 'application/x-www-form-urlencoded', 'x-forwarded-for': address },
     body,
   });
