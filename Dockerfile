@@ -15,7 +15,8 @@ COPY e2e/package.json e2e/
 COPY bench/package.json bench/
 RUN npm ci --no-audit --no-fund --loglevel=error && rm -rf /root/.npm
 COPY . .
-RUN npm run --silent generate && npx tsc --build gateway
+# Types are checked by `make verify`; here they are only taken away.
+RUN npm run --silent generate && npx tsc --build --noCheck gateway
 ARG SOURCE_DATE_EPOCH=0
 RUN node hack/runtime-tree.mjs /out/app gateway \
  && sh hack/runtime-root.sh /out \
