@@ -46,6 +46,11 @@ export class Database {
     }
   }
 
+  /** Prisma Client loads its query compiler (some 200 ms) on first use: at boot, not in somebody's sign-in. */
+  async warmUp(): Promise<void> {
+    await this.prisma((prisma) => prisma.$connect());
+  }
+
   /** Waits for what is under way. */
   async close(): Promise<void> {
     await this.#prisma.$disconnect();

@@ -37,7 +37,6 @@ export class PostgresRevocationFeed implements RevocationFeed {
   #readAt = -Infinity;
   #prunedAt = performance.now();
   #loops: Promise<void>[] = [];
-  #listener: pg.Client | undefined;
 
   constructor(database: Database, target: Target, onEvent: StoreOptions['onEvent']) {
     this.#database = database;
@@ -66,7 +65,6 @@ export class PostgresRevocationFeed implements RevocationFeed {
 
   async close(): Promise<void> {
     this.#closing.abort();
-    await this.#listener?.end().catch(() => undefined);
     await Promise.all(this.#loops);
   }
 
@@ -103,25 +101,29 @@ export class PostgresRevocationFeed implements RevocationFeed {
   }
 
   async #listen(): Promise<void> {
+    const { signal } = this.#closing;
     let backoff = RECONNECT_MIN_MS;
-    while (!this.#closing.signal.aborted) {
+    let away = false;
+    while (!signal.aborted) {
       const client = new pg.Client(this.#target.config);
-      const ended = new Promise<void>((end) => client.once('end', end).once('error', () => end()));
-      // Errors after the first, while the connection goes down.
+      const ended = new Promise((end) => client.once('end', end));
+      // Not once: more errors may follow while the connection goes down.
       client.on('error', () => undefined);
       client.on('notification', ({ payload }) => this.#hear(payload ?? ''));
-      this.#listener = client;
       try {
-        await client.connect();
-        await client.query(`LISTEN ${REVOCATION_CHANNEL}`);
+        await untilAborted(signal, client.connect());
+        await untilAborted(signal, client.query(`LISTEN ${REVOCATION_CHANNEL}`));
         // Whatever was said while nobody listened, even before a switch to a server with another clock.
         this.#cursor = '-infinity';
         await this.#read();
+        if (away) this.#onEvent?.('info', 'listening for revocations again');
+        away = false;
         backoff = RECONNECT_MIN_MS;
-        await ended;
+        await untilAborted(signal, ended);
       } catch (error) {
-        if (!this.#closing.signal.aborted) {
+        if (!away && !signal.aborted) {
           this.#onEvent?.('warn', 'cannot listen for revocations', { reason: asStoreError(error).message });
+          away = true;
         }
       }
       await client.end().catch(() => undefined);
@@ -144,5 +146,19 @@ export class PostgresRevocationFeed implements RevocationFeed {
     } catch {
       return false;
     }
+  }
+}
+
+/** @throws when the signal aborts before the work is done. pg leaves some promises open when it is told to end. */
+async function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  const leave = new AbortController();
+  const aborted = new Promise<never>((_, fail) => {
+    signal.addEventListener('abort', () => fail(new Error('closing')), { signal: leave.signal });
+    if (signal.aborted) fail(new Error('closing'));
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    leave.abort();
   }
 }

@@ -6,11 +6,11 @@ import {
   type SqlDriverAdapter,
   type SqlMigrationAwareDriverAdapterFactory,
 } from '@prisma/driver-adapter-utils';
-import type { SchemaEngine } from '@prisma/schema-engine-wasm/schema_engine_bg';
+import type * as Engine from '@prisma/schema-engine-wasm/schema_engine_bg';
 import type pg from 'pg';
 import { SCHEMA } from './connection.ts';
 
-export type { MigrationList, SchemaEngine } from '@prisma/schema-engine-wasm/schema_engine_bg';
+export type { MigrationList } from '@prisma/schema-engine-wasm/schema_engine_bg';
 
 /** The little of WebAssembly that is needed here; TypeScript knows the rest of it only together with the DOM. */
 declare const WebAssembly: {
@@ -36,19 +36,8 @@ export async function loadSchemaEngine(
   pool: pg.Pool,
   runScript: RunScript,
   decorate: (adapter: SqlDriverAdapter) => SqlDriverAdapter = (adapter) => adapter,
-): Promise<SchemaEngine> {
-  const engine = await import('@prisma/schema-engine-wasm/schema_engine_bg');
-  // The engine hands the words of a panic to this global before it traps; without it they are lost.
-  (globalThis as { PRISMA_WASM_PANIC_REGISTRY?: object }).PRISMA_WASM_PANIC_REGISTRY ??= {
-    set_message: onPanic,
-  };
-  const glue = createRequire(import.meta.url).resolve('@prisma/schema-engine-wasm/schema_engine_bg');
-  const wasm = await WebAssembly.instantiate(await readFile(glue.replace(/\.js$/, '.wasm')), {
-    './schema_engine_bg.js': engine,
-  });
-  engine.__wbg_set_wasm(wasm.instance.exports);
-  (wasm.instance.exports as { __wbindgen_start(): void }).__wbindgen_start();
-
+): Promise<Engine.SchemaEngine> {
+  const engine = await (loaded ??= instantiate());
   const driver = new PrismaPg(pool, { schema: SCHEMA });
   const connect = async (): Promise<SqlDriverAdapter> =>
     decorate(Object.assign(await driver.connect(), { executeScript: runScript }));
@@ -65,6 +54,34 @@ export async function loadSchemaEngine(
     () => undefined,
     bindMigrationAwareSqlAdapterFactory(factory),
   );
+}
+
+/** Once in a process: the glue code holds one instance, and a second one would pull it from under the first. */
+let loaded: Promise<typeof Engine> | undefined;
+
+async function instantiate(): Promise<typeof Engine> {
+  const engine = await import('@prisma/schema-engine-wasm/schema_engine_bg');
+  // The engine hands the words of a panic to this global before it traps; without it they are lost.
+  (globalThis as { PRISMA_WASM_PANIC_REGISTRY?: object }).PRISMA_WASM_PANIC_REGISTRY ??= {
+    set_message: onPanic,
+  };
+  const glue = createRequire(import.meta.url).resolve('@prisma/schema-engine-wasm/schema_engine_bg');
+  const wasm = await WebAssembly.instantiate(await readFile(glue.replace(/\.js$/, '.wasm')), {
+    './schema_engine_bg.js': { ...engine, ...timersThatEnd(engine) },
+  });
+  engine.__wbg_set_wasm(wasm.instance.exports);
+  (wasm.instance.exports as { __wbindgen_start(): void }).__wbindgen_start();
+  return engine;
+}
+
+/** Its time limit on a lock is never cleared (10 s): that must not keep a process alive. */
+function timersThatEnd(engine: object): object {
+  const timers = Object.entries(engine).filter(([name]) => name.startsWith('__wbg_setTimeout_'));
+  const unref = ([name, setTimer]: [string, (callback: () => void, ms: number) => NodeJS.Timeout]) => [
+    name,
+    (callback: () => void, ms: number) => setTimer(callback, ms).unref(),
+  ];
+  return Object.fromEntries(timers.map(unref)) as object;
 }
 
 function onPanic(message: string): void {

@@ -32,7 +32,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     const applied = await migrateWith(pool, target, onEvent);
     if (applied.length > 0)
       onEvent?.('info', 'migrated the database', { target: target.name, migrations: applied });
-    await feed.start();
+    await Promise.all([feed.start(), database.warmUp()]);
   } catch (error) {
     await close();
     throw error;
