@@ -232,6 +232,13 @@ describe('token exchange', () => {
     const answer = await exchange(await token());
     const [session] = await store.sessions.list({ sub: 'workload:revocable:job', limit: 5 });
     expect(session?.id).toBe((await holder(answer))['sid']);
+    expect(session?.identity).toEqual({
+      sub: 'workload:revocable:job',
+      provider: 'workload:revocable',
+      email: null,
+      name: 'job',
+      groups: ['ci'],
+    });
     await server!.post('/oauth/revoke', { token: String(answer.body['access_token']) });
     expect((await server!.use(answer.body['access_token'])).status).toBe(401);
   });
