@@ -1,0 +1,188 @@
+import { describe, expect, it } from '@jest/globals';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chmodSync, chownSync, statSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
+import pg from 'pg';
+import { openStore } from './store.ts';
+import { usePostgres } from './testing/postgres.ts';
+
+describe('opening a store', () => {
+  const postgres = usePostgres(18);
+  const options = { maxConnections: 2, revocationTtlSeconds: 60 };
+  const failure = async (
+    url: string,
+    more: { username?: string; password?: string } = {},
+  ): Promise<string> => {
+    const error: unknown = await openStore({ url, ...options, connectTimeoutSeconds: 2, ...more }).catch(
+      (reason: unknown) => reason,
+    );
+    expect(error).toBeInstanceOf(Error);
+    return (error as Error).message;
+  };
+  const with_ = (change: (url: URL) => void): string => {
+    const url = new URL(postgres.url);
+    change(url);
+    return url.href;
+  };
+
+  it('names the place and the reason when nobody is there', async () => {
+    const events: string[] = [];
+    const url = 'postgres://me:hunter2@127.0.0.1:1/db';
+    const opening = openStore({
+      url,
+      ...options,
+      connectTimeoutSeconds: 5,
+      onEvent: (_, message) => events.push(message),
+    });
+    await expect(opening).rejects.toThrow(/^cannot use PostgreSQL at 127\.0\.0\.1:1\/db: .*ECONNREFUSED/);
+    expect(events).toHaveLength(2);
+    expect(await failure(url)).not.toContain('hunter2');
+  });
+
+  it('does not try a wrong password or an unknown database again', async () => {
+    const { host, pathname } = new URL(postgres.url);
+    const started = performance.now();
+    expect(await failure(postgres.url, { password: 'hunter2' })).toMatch(
+      `cannot use PostgreSQL at ${host}${pathname}: password authentication failed for user "postgres" (28P01)`,
+    );
+    expect(await failure(with_((url) => (url.pathname = '/nowhere')))).toMatch(
+      /database "nowhere" does not exist/,
+    );
+    expect(performance.now() - started).toBeLessThan(1_500);
+  });
+
+  it('gives up on a silent server in time', async () => {
+    const server = createServer();
+    await new Promise<void>((ready) => server.listen(0, '127.0.0.1', ready));
+    const started = performance.now();
+    const { port } = server.address() as { port: number };
+    expect(await failure(`postgres://me@127.0.0.1:${port}/db`)).toMatch(/no answer in time|timeout/);
+    expect(performance.now() - started).toBeLessThan(6_000);
+    server.close();
+  });
+
+  it('does not repeat what may be a password in a URL it cannot read', async () => {
+    for (const url of [
+      'postgres//me:hunter2@x/db',
+      'mysql://me:hunter2@x/db',
+      'postgres://me:hunter2@[x/db',
+    ]) {
+      expect(await failure(url)).toBe('store.postgres_url: expected postgres://user@host:5432/database');
+    }
+  });
+
+  it('prefers the credentials given beside the URL, whatever characters they have', async () => {
+    const password = `a b@c:d/e?f#g%20&h='"`;
+    await postgres.sql(`create role odd login superuser password ${pg.escapeLiteral(password)}`);
+    const store = await postgres.open({
+      url: with_((url) => (url.password = 'wrong')),
+      username: 'odd',
+      password,
+    });
+    await store.ping();
+  });
+
+  it('asks for TLS as the URL says', async () => {
+    expect(await failure(with_((url) => url.searchParams.set('sslmode', 'require')))).toMatch(
+      /does not support SSL/,
+    );
+    const store = await postgres.open({ url: with_((url) => url.searchParams.set('sslmode', 'disable')) });
+    await store.ping();
+  });
+
+  const openssl = spawnSync('openssl', ['version']).status === 0;
+  if (!openssl) process.stderr.write('no openssl here: TLS to PostgreSQL is not tested\n');
+  (openssl ? it : it.skip)('verifies the server as far as sslmode says', async () => {
+    const { dataDir } = postgres.server;
+    const [key, certificate] = [join(dataDir, 'server.key'), join(dataDir, 'server.crt')];
+    const subject = ['-subj', '/CN=postgres', '-addext', 'subjectAltName=IP:127.0.0.1'];
+    const output = ['-keyout', key, '-out', certificate];
+    execFileSync(
+      'openssl',
+      ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', ...subject, ...output],
+      { stdio: 'ignore' },
+    );
+    const owner = statSync(dataDir);
+    for (const file of [key, certificate]) {
+      chownSync(file, owner.uid, owner.gid);
+      chmodSync(file, 0o600);
+    }
+    await postgres.sql('alter system set ssl = on', [], postgres.server.url);
+    await postgres.server.restart();
+
+    const url = (parameters: Record<string, string>, host = '127.0.0.1'): string =>
+      with_((where) => {
+        where.hostname = host;
+        where.search = new URLSearchParams(parameters).toString();
+      });
+    const root = { sslrootcert: certificate };
+    for (const works of [
+      url({ sslmode: 'require' }),
+      url({ sslmode: 'no-verify' }),
+      url({ sslmode: 'verify-full', ...root }),
+      url({ sslmode: 'verify-ca', ...root }, 'localhost'),
+    ]) {
+      await postgres.open({ url: works });
+    }
+    expect(await failure(url({ sslmode: 'verify-full' }))).toMatch(/self-signed certificate/);
+    expect(await failure(url({ sslmode: 'verify-full', ...root }, 'localhost'))).toMatch(
+      /localhost.*altnames/i,
+    );
+    const connections = await postgres.sql(
+      `select count(*) filter (where ssl)::int, count(*) filter (where not ssl)::int
+         from pg_stat_ssl join pg_stat_activity using (pid) where application_name = 'claude-gateway'`,
+    );
+    expect(connections).toEqual([[expect.any(Number), 0]]);
+    expect(connections[0]?.[0]).toBeGreaterThan(4);
+  });
+
+  it('does not hang on a network that swallows everything', async () => {
+    const sockets: Socket[] = [];
+    const upstream = new URL(postgres.server.url);
+    let silent = false;
+    const proxy = createServer((client) => {
+      const server = new pg.Connection().stream as unknown as Socket;
+      server.connect(Number(upstream.port), upstream.hostname);
+      sockets.push(client, server);
+      for (const [from, to] of [
+        [client, server],
+        [server, client],
+      ] as const) {
+        from
+          .on('data', (chunk) => silent || to.write(chunk))
+          .on('error', () => undefined)
+          .on('close', () => to.destroy());
+      }
+    });
+    await new Promise<void>((ready) => proxy.listen(0, '127.0.0.1', ready));
+    try {
+      const url = new URL(postgres.url);
+      url.port = String((proxy.address() as { port: number }).port);
+      const store = await postgres.open({ url: url.href, maxConnections: 2 });
+      await store.ping();
+      silent = true;
+      const calls = [
+        store.ping(),
+        store.sessions.list({ limit: 1 }),
+        store.deviceGrants.poll(Buffer.alloc(32), new Date()),
+      ];
+      for (const call of await Promise.allSettled(calls)) {
+        expect(call).toMatchObject({ status: 'rejected', reason: { name: 'StoreUnavailableError' } });
+      }
+    } finally {
+      for (const socket of sockets) socket.destroy();
+      proxy.close();
+    }
+  });
+
+  it('shows itself to the database by name', async () => {
+    const url = await postgres.server.createDatabase();
+    await postgres.open({ url });
+    const rows = await postgres.sql(
+      'select distinct application_name from pg_stat_activity where datname = $1',
+      [new URL(url).pathname.slice(1)],
+    );
+    expect(rows).toEqual([['claude-gateway']]);
+  });
+});
