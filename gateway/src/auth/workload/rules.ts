@@ -1,5 +1,5 @@
+import type { WorkloadIdentityConfig, WorkloadRule } from '@claude-gateway/contract';
 import { compileClaim, type ClaimReader, type Claims } from '../oidc/claims.ts';
-import type { WorkloadIdentityConfig, WorkloadRuleConfig } from './config.ts';
 import { compileTemplate } from './principal-template.ts';
 import { compileWildcard, literalPrefix } from './wildcard.ts';
 
@@ -65,14 +65,12 @@ export function compileRules(config: WorkloadIdentityConfig, path: string): read
  * workload can be taken for a person, nor for a workload of another issuer. Email and groups are the configuration's
  * own words for the same reason: a claim such as GitLab's `user_email` names a person.
  */
-function compileRule(rule: WorkloadRuleConfig, config: WorkloadIdentityConfig, path: string): CompiledRule {
+function compileRule(rule: WorkloadRule, config: WorkloadIdentityConfig, path: string): CompiledRule {
   assertNarrow(rule, config.issuer, path);
   const conditions = Object.entries(rule.claims).map(([claim, patterns]) =>
     compileCondition(compileClaim(claim), typeof patterns === 'string' ? [patterns] : patterns),
   );
-  const principal = rule.principal ?? config.principal ?? '';
-  const groups = rule.groups ?? config.groups ?? [];
-  const email = rule.email ?? config.email ?? null;
+  const { principal, groups, email = null } = rule;
   if (email !== null && /[{}]/.test(email)) {
     throw new Error(
       `${path}.email: must be a fixed address; a claim could make a workload look like a person`,
@@ -108,7 +106,7 @@ function compileCondition(read: ClaimReader, patterns: readonly string[]): (clai
   };
 }
 
-function assertNarrow(rule: WorkloadRuleConfig, issuer: string, path: string): void {
+function assertNarrow(rule: WorkloadRule, issuer: string, path: string): void {
   const claims = Object.entries(rule.claims);
   if (claims.length === 0) throw new Error(`${path}.claims: name at least one claim that a token must have`);
   const owners = PUBLIC_ISSUERS[issuer];

@@ -1,7 +1,7 @@
+import type { WorkloadIdentityConfig } from '@claude-gateway/contract';
 import { decodeJwt, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from 'jose';
 import type { FetchFunction } from '../../net/http-client.ts';
 import { assertUrlAllowed } from '../../net/ssrf-guard.ts';
-import type { WorkloadIdentityConfig } from './config.ts';
 import { createIssuerKeys, KeysUnavailable } from './issuer-keys.ts';
 import { UnusableClaim } from './principal-template.ts';
 import { compileRules, type CompiledRule, type Workload } from './rules.ts';
@@ -114,12 +114,10 @@ function compileEntry(config: WorkloadIdentityConfig, path: string, deps: Subjec
   assertUrlAllowed(config.issuer, { allowLoopback, field: `${path}.issuer` });
   if (config.jwks_url !== undefined)
     assertUrlAllowed(config.jwks_url, { allowLoopback, field: `${path}.jwks_url` });
-  const audiences = new Set(typeof config.audience === 'string' ? [config.audience] : config.audience);
-  if (audiences.size === 0) throw new Error(`${path}.audience: name at least one`);
   return {
     name: config.name,
     issuer: config.issuer,
-    audiences,
+    audiences: new Set(config.audience),
     ttlSeconds: config.token_ttl_minutes * 60,
     rules: compileRules(config, path),
     keys: createIssuerKeys({

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import type { WorkloadIdentityConfig, WorkloadRule } from '@claude-gateway/contract';
 import { startPostgres, type RunningPostgres } from '@claude-gateway/dev';
 import { openStore, type Store } from '@claude-gateway/prisma';
 import { SignJWT, type JWTPayload } from 'jose';
 import { createTestCa } from '../../net/testing/certificates.ts';
 import { TOKEN_EXCHANGE_GRANT } from '../session/token-endpoint.ts';
 import { startTokenServer, type Answer, type TokenServer } from '../session/testing/token-server.ts';
-import type { WorkloadIdentityConfig } from './config.ts';
 import { GITHUB, GITLAB, KUBERNETES } from './testing/claims.ts';
 import { startIssuer, type TestIssuer } from './testing/issuer.ts';
 import { createTokenExchange } from './token-exchange.ts';
@@ -48,14 +48,21 @@ function travel(ms: number): void {
   jest.spyOn(Date, 'now').mockImplementation(() => now() + ms);
 }
 
-async function serve(...config: Partial<WorkloadIdentityConfig>[]): Promise<TokenServer> {
+type Entry = Partial<Omit<WorkloadIdentityConfig, 'rules'>> & {
+  rules?: (Omit<WorkloadRule, 'groups'> & { groups?: string[] })[];
+};
+
+async function serve(...config: Entry[]): Promise<TokenServer> {
   const entries = config.map((entry) => ({
     name: 'ci',
     issuer: issuer.url,
-    audience: AUDIENCE,
+    audience: [AUDIENCE],
     token_ttl_minutes: 30,
-    rules: [{ claims: { sub: '*' }, principal: 'job', groups: ['ci'] }],
     ...entry,
+    rules: (entry.rules ?? [{ claims: { sub: '*' }, principal: 'job', groups: ['ci'] }]).map((rule) => ({
+      groups: [],
+      ...rule,
+    })),
   }));
   server = await startTokenServer({
     store,
@@ -210,8 +217,8 @@ describe('token exchange', () => {
         audience: ['prod', 'live'],
         rules: [{ claims: { ref: 'refs/heads/main' }, principal: 'x' }],
       },
-      { name: 'test', audience: 'test', rules: [{ claims: { ref: '*' }, principal: 'x' }] },
-      { name: 'late', audience: 'prod', rules: [{ claims: { ref: 'refs/tags/*' }, principal: 'x' }] },
+      { name: 'test', audience: ['test'], rules: [{ claims: { ref: '*' }, principal: 'x' }] },
+      { name: 'late', audience: ['prod'], rules: [{ claims: { ref: 'refs/tags/*' }, principal: 'x' }] },
     );
     const sub = async (overrides: JWTPayload): Promise<unknown> =>
       (await holder(await exchange(await token(GITHUB, overrides))))['sub'];
@@ -393,7 +400,7 @@ describe('the keys of an issuer', () => {
   });
 
   it('are not fetched from where the guard forbids', async () => {
-    const make = (entry: Partial<WorkloadIdentityConfig>): Promise<TokenServer> => serve(entry);
+    const make = (entry: Entry): Promise<TokenServer> => serve(entry);
     await expect(make({ issuer: 'http://169.254.169.254' })).rejects.toThrow('workload_identity[0].issuer');
     await expect(make({ jwks_url: 'http://metadata.google.internal/x' })).rejects.toThrow('[0].jwks_url');
   });

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { WorkloadIdentityConfig } from '@claude-gateway/contract';
 import type { SessionStore } from '@claude-gateway/prisma';
 import type { RequestContext } from '../../http/context.ts';
 import { OAuthError } from '../../http/errors.ts';
@@ -8,7 +9,6 @@ import type { Log } from '../../observe/log.ts';
 import { tokenResponse, tryAgain, type Grant } from '../session/grant.ts';
 import type { OAuthForm } from '../session/oauth-form.ts';
 import type { Tokens } from '../session/tokens.ts';
-import type { WorkloadIdentityConfig } from './config.ts';
 import { KeysUnavailable } from './issuer-keys.ts';
 import { createSubjectTokenJudge, SubjectTokenRefused, type AdmittedWorkload } from './subject-token.ts';
 
