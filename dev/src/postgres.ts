@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chown, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
+import { chown, lstat, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -126,12 +126,12 @@ async function prepareHome(dataDir: string | undefined, user: ServerUser): Promi
     home = resolve(dataDir);
     await mkdir(home, { recursive: true });
     if (!canReach(dirname(home), user)) {
-      // Root's checkout below /root (mode 700): keep the data beside, under a name that stays the same.
-      home = join(
-        await realpath(tmpdir()),
-        `claude-gateway-${createHash('sha256').update(home).digest('hex').slice(0, 16)}`,
-      );
-      await mkdir(home, { recursive: true, mode: 0o700 });
+      // Root's checkout below /root (mode 700): keep the data elsewhere, under a name that stays the same.
+      const key = createHash('sha256').update(home).digest('hex').slice(0, 16);
+      home = join(await realpath(tmpdir()), `claude-gateway-${key}`);
+      await mkdir(home, { mode: 0o700 }).catch(() => undefined);
+      const { uid } = await lstat(home);
+      if (uid !== 0 && uid !== user.uid) throw new Error(`${home} belongs to somebody else (uid ${uid})`);
     }
   }
   if (user.uid !== undefined && user.gid !== undefined) await chown(home, user.uid, user.gid);
