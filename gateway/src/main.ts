@@ -1,0 +1,101 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { pino } from 'pino';
+import { ConfigError, jsonSchema } from '@claude-gateway/contract';
+import { listSessions, revokeSessions } from './auth/session/revoke-command.ts';
+import { parseCommandLine, USAGE, UsageError, type Command } from './command-line.ts';
+import { readConfiguration } from './configuration-source.ts';
+import { openStore, type Store } from '@claude-gateway/prisma';
+import { createAudit } from './observe/audit.ts';
+import { createLog } from './observe/log.ts';
+import { Gateway, storeOptions } from './serve.ts';
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
+/** @returns the exit code. */
+async function run(command: Command): Promise<number> {
+  switch (command.kind) {
+    case 'help':
+      process.stdout.write(USAGE);
+      return 0;
+    case 'version':
+      process.stdout.write(`claude-gateway ${version}\n`);
+      return 0;
+    case 'print-schema':
+      process.stdout.write(`${JSON.stringify(jsonSchema(), null, 2)}\n`);
+      return 0;
+    case 'check':
+      return check(command.config);
+    case 'sessions':
+    case 'revoke':
+      return withStore(command.config, (store) => {
+        const write = (text: string): void => void process.stdout.write(text);
+        return command.kind === 'sessions'
+          ? listSessions(store, command.user === undefined ? {} : { user: command.user }, write)
+          : revokeSessions(store, command.target, write);
+      });
+    case 'serve':
+      return serve(command.config);
+  }
+}
+
+function check(path: string): number {
+  const { warnings } = readConfiguration(path, process.env);
+  for (const warning of warnings)
+    process.stderr.write(`${path}: warning: ${warning.path}: ${warning.message}\n`);
+  process.stdout.write(`${path}: valid\n`);
+  return 0;
+}
+
+async function withStore(configPath: string, use: (store: Store) => Promise<number>): Promise<number> {
+  const { config } = readConfiguration(configPath, process.env);
+  const store = await openStore(storeOptions(config, createLog('error')));
+  try {
+    return await use(store);
+  } finally {
+    await store.close();
+  }
+}
+
+async function serve(configPath: string): Promise<number> {
+  const { env } = process;
+  // One stream for both, so that lines never interleave.
+  const output = pino.destination({ fd: 2, sync: false });
+  const log = createLog(env['CLAUDE_GATEWAY_LOG_LEVEL'] ?? 'info', output);
+  const gateway = await Gateway.start({
+    configPath,
+    env,
+    allowLoopback: env['CLAUDE_GATEWAY_ALLOW_LOOPBACK'] === '1',
+    proxy: {
+      httpProxy: env['HTTP_PROXY'] ?? env['http_proxy'] ?? '',
+      httpsProxy: env['HTTPS_PROXY'] ?? env['https_proxy'] ?? '',
+      noProxy: env['NO_PROXY'] ?? env['no_proxy'] ?? '',
+    },
+    version,
+    log,
+    audit: createAudit(output),
+  });
+  process.on('SIGHUP', () => void gateway.reload());
+  const signal = await new Promise<NodeJS.Signals>((resolve) => {
+    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, resolve);
+  });
+  // A second signal ends the process at once: somebody is waiting at a terminal.
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => process.exit(130));
+  await gateway.stop(signal === 'SIGINT' ? 0 : undefined);
+  return 0;
+}
+
+try {
+  process.exitCode = await run(parseCommandLine(process.argv.slice(2)));
+} catch (error) {
+  if (error instanceof UsageError) {
+    process.stderr.write(`claude-gateway: ${error.message}\n\n${USAGE}`);
+    process.exitCode = 2;
+  } else {
+    const text = error instanceof ConfigError ? error.format() : (error as Error).message;
+    process.stderr.write(`claude-gateway: ${text}\n`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,274 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { GatewayConfig, OidcProviderConfig, UpstreamConfig } from '@claude-gateway/contract';
+import type { Store } from '@claude-gateway/prisma';
+import type { Dispatcher } from 'undici';
+import { createDeviceRouter } from './auth/device/router.ts';
+import type { OidcProvider } from './auth/oidc/provider.ts';
+import { createOidcProvider } from './auth/oidc/relying-party.ts';
+import { Authenticator } from './auth/session/authenticator.ts';
+import { createRefreshTokens } from './auth/session/refresh-token.ts';
+import { createSealer } from './auth/session/sealer.ts';
+import { createTokenRouter } from './auth/session/token-endpoint.ts';
+import { createTokens } from './auth/session/tokens.ts';
+import { createTokenExchange } from './auth/workload/token-exchange.ts';
+import { createApp } from './http/app.ts';
+import { AddressSet } from './http/client-address.ts';
+import type { RequestContext } from './http/context.ts';
+import { ApiError, sendApiError } from './http/errors.ts';
+import { createLandingRouter } from './http/landing.ts';
+import { pathOf, type ListenerRules, type RequestHandler } from './http/listener.ts';
+import { createProbesRouter } from './http/probes.ts';
+import { createAgent, type ProxyOptions } from './net/http-client.ts';
+import type { Audit } from './observe/audit.ts';
+import type { Log } from './observe/log.ts';
+import { Parts } from './parts.ts';
+import { compilePolicy } from './policy/policy.ts';
+import { createPolicyRouter } from './policy/router.ts';
+import type { Principal } from './principal.ts';
+import { discardExport, isTelemetryPath } from './telemetry/receiver.ts';
+import { createAnthropicUpstream } from './upstream/anthropic.ts';
+import { createInference, isInferencePath } from './upstream/inference.ts';
+import type { Upstream } from './upstream/upstream.ts';
+
+/** What outlives every configuration. */
+export interface Resources {
+  readonly store: Store;
+  readonly log: Log;
+  readonly audit: Audit;
+  readonly clock: () => Date;
+  readonly version: string;
+  /** CLAUDE_GATEWAY_ALLOW_LOOPBACK. */
+  readonly allowLoopback: boolean;
+  readonly proxy: ProxyOptions;
+  readonly isDraining: () => boolean;
+}
+
+/** Everything that one configuration says, ready to serve. Immutable: a reload makes another one. */
+export interface Runtime {
+  readonly rules: ListenerRules;
+  readonly handle: RequestHandler;
+  /** What the operator should know about this configuration, in sentences. */
+  readonly warnings: readonly string[];
+  readonly parts: Parts;
+}
+
+/**
+ * The composition root: the only place that knows all rooms.
+ *
+ * @param previous Whose parts are kept where the configuration did not change; see {@link Parts}.
+ * @throws Error in one line when an identity provider cannot be discovered or a file cannot be read.
+ */
+export async function createRuntime(
+  config: GatewayConfig,
+  resources: Resources,
+  previous?: Runtime,
+): Promise<Runtime> {
+  const parts = new Parts(previous?.parts);
+  try {
+    return await compose(config, resources, parts);
+  } catch (error) {
+    await parts.close(previous?.parts);
+    throw error;
+  }
+}
+
+async function compose(config: GatewayConfig, resources: Resources, parts: Parts): Promise<Runtime> {
+  const { store, audit, clock, version } = resources;
+  const publicUrl = publicUrlOf(config);
+  const secrets = config.session.jwt_secret;
+
+  const providers = await Promise.all(
+    config.oidc.map((provider) => oidcProvider(provider, publicUrl, resources, parts)),
+  );
+  const sealer = createSealer(secrets);
+  const refreshTokens = createRefreshTokens(secrets);
+  const sessionParts = { secrets, ttlSeconds: config.session.ttl_hours * 3600, issuer: publicUrl };
+  const tokens = await parts.use('tokens', sessionParts, () => createTokens({ ...sessionParts, clock }));
+  const authenticator = await parts.use(
+    'authenticator',
+    sessionParts,
+    () => new Authenticator({ tokens, revocations: store.revocations, audit, clock }),
+  );
+
+  const policy = compilePolicy(config, { publicUrl });
+  const dispatcher = await upstreamDispatcher(resources, parts);
+  const upstreams = await Promise.all(
+    config.upstreams.map((upstream) => createUpstream(upstream, dispatcher, resources, parts)),
+  );
+  const inference = createInference({
+    upstreams,
+    dispatcher,
+    policy,
+    audit,
+    limits: config.limits,
+    timeouts: config.timeouts,
+  });
+
+  const tokenExchange =
+    config.workload_identity.length === 0
+      ? undefined
+      : await parts.use('workload identity', [config.workload_identity, sessionParts], () =>
+          createTokenExchange({
+            config: config.workload_identity,
+            tokens,
+            sessions: store.sessions,
+            audit,
+            clock,
+            log: resources.log,
+            allowLoopback: resources.allowLoopback,
+            proxy: resources.proxy,
+          }),
+        );
+
+  const app = createApp([
+    createProbesRouter({ version, publicUrl, isDraining: resources.isDraining }),
+    createLandingRouter({ version, publicUrl }),
+    createTokenRouter({
+      deviceGrants: store.deviceGrants,
+      sessions: store.sessions,
+      tokens,
+      refreshTokens,
+      sealer,
+      provider: (id) => providers.find((provider) => provider.id === id),
+      audit,
+      clock,
+      publicUrl,
+      tokenExchange,
+    }),
+    createPolicyRouter({
+      policy,
+      authenticate: (headers, context, options) => authenticator.authenticate(headers, context, options),
+      audit,
+      clock,
+    }),
+    // Last of those that answer: its error handler speaks to people, and it takes every error that passes it.
+    createDeviceRouter({
+      grants: store.deviceGrants,
+      rateLimits: store.rateLimits,
+      sealer,
+      settings: () => ({
+        publicUrl,
+        loginNotice: config.login_notice,
+        rateLimits: config.rate_limits,
+      }),
+      providers: () => providers,
+      audit,
+      clock,
+    }),
+  ]);
+
+  const authenticated = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    context: RequestContext,
+    serve: (principal: Principal) => void,
+  ): void => {
+    const refuse = (error: unknown): void => {
+      sendApiError(response, asApiError(error, context), context.id);
+    };
+    try {
+      const principal = authenticator.authenticate(request.headers, context);
+      if (principal instanceof Promise) principal.then(serve).catch(refuse);
+      else serve(principal);
+    } catch (error) {
+      refuse(error);
+    }
+  };
+
+  const handle: RequestHandler = (request, response, context) => {
+    if (request.method === 'POST') {
+      const path = pathOf(request.url ?? '');
+      if (isInferencePath(path)) {
+        authenticated(request, response, context, (principal) =>
+          inference.handle(request, response, context, principal),
+        );
+        return;
+      }
+      if (isTelemetryPath(path)) {
+        authenticated(request, response, context, () => discardExport(request, response));
+        return;
+      }
+    }
+    app(request, response);
+  };
+
+  return { rules: rulesOf(config), handle, warnings: policy.warnings, parts };
+}
+
+/** Without `listen.public_url` the gateway is on this machine only; the loader has made sure of that. */
+export function publicUrlOf(config: GatewayConfig): string {
+  const { public_url: publicUrl, host, port, tls } = config.listen;
+  if (publicUrl !== undefined) return publicUrl.replace(/\/+$/, '');
+  return `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+function rulesOf(config: GatewayConfig): ListenerRules {
+  return {
+    trustedProxies: new AddressSet(config.listen.trusted_proxies),
+    allow: new AddressSet(config.access_control.allow_cidrs),
+    deny: new AddressSet(config.access_control.deny_cidrs),
+    maxUrlLength: config.limits.max_url_length,
+  };
+}
+
+function oidcProvider(
+  settings: OidcProviderConfig,
+  publicUrl: string,
+  resources: Resources,
+  parts: Parts,
+): Promise<OidcProvider> {
+  return parts.use(
+    'identity provider',
+    [settings, publicUrl],
+    () =>
+      createOidcProvider(settings, {
+        id: settings.name,
+        ...(settings.label === undefined ? {} : { label: settings.label }),
+        redirectUri: `${publicUrl}/oauth/callback`,
+        allowLoopback: resources.allowLoopback,
+        proxy: resources.proxy,
+        clock: resources.clock,
+        log: resources.log,
+      }),
+    (provider) => provider.close(),
+  );
+}
+
+/** Sockets to upstreams: the relay keeps its own time limits, and a response may take hours. */
+function upstreamDispatcher(resources: Resources, parts: Parts): Promise<Dispatcher> {
+  return parts.use(
+    'upstream connections',
+    null,
+    () =>
+      createAgent({
+        allowLoopback: resources.allowLoopback,
+        proxy: resources.proxy,
+        headersTimeoutMs: 0,
+        bodyTimeoutMs: 0,
+      }),
+    (agent) => agent.close(),
+  );
+}
+
+function createUpstream(
+  config: UpstreamConfig,
+  dispatcher: Dispatcher,
+  resources: Resources,
+  parts: Parts,
+): Promise<Upstream> {
+  if (config.provider !== 'anthropic') {
+    // Refused at start-up by unsupportedSections; here for the type checker and for whoever adds a provider.
+    throw new Error(
+      `upstream "${config.name}": provider ${config.provider} is not available in this version`,
+    );
+  }
+  return parts.use('upstream', config, () =>
+    createAnthropicUpstream(config, { dispatcher, userAgent: `claude-gateway/${resources.version}` }),
+  );
+}
+
+function asApiError(error: unknown, context: RequestContext): ApiError {
+  if (error instanceof ApiError) return error;
+  context.log.error({ err: error, request_id: context.id }, 'request failed');
+  return new ApiError('api_error', `The gateway failed to handle this request (${context.id}).`);
+}

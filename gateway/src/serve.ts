@@ -1,0 +1,218 @@
+import { readFileSync } from 'node:fs';
+import type { GatewayConfig } from '@claude-gateway/contract';
+import { restartRequired } from '@claude-gateway/contract';
+import { openStore, type Store } from '@claude-gateway/prisma';
+import { readConfiguration, type ConfigurationVersion } from './configuration-source.ts';
+import { Listener } from './http/listener.ts';
+import { watchFiles } from './http/watched-files.ts';
+import type { ProxyOptions } from './net/http-client.ts';
+import type { Audit } from './observe/audit.ts';
+import type { Log } from './observe/log.ts';
+import { createRuntime, publicUrlOf, type Resources, type Runtime } from './pipeline.ts';
+
+export interface ServeOptions {
+  readonly configPath: string;
+  /** For `${VAR}` in the configuration. */
+  readonly env: NodeJS.ProcessEnv;
+  readonly allowLoopback: boolean;
+  readonly proxy: ProxyOptions;
+  readonly version: string;
+  readonly log: Log;
+  readonly audit: Audit;
+}
+
+/** A signal of the process, as far as a gateway acts on it. */
+export type Signal = 'SIGTERM' | 'SIGINT' | 'SIGHUP';
+
+/**
+ * A running gateway. Starts closed: whatever cannot work (configuration, PostgreSQL, an identity provider, the port)
+ * ends the start with an Error in one line, and nothing is left open.
+ */
+export class Gateway {
+  readonly #options: ServeOptions;
+  readonly #store: Store;
+  readonly #listener: Listener;
+  readonly #resources: Resources;
+  #version: ConfigurationVersion;
+  #runtime: Runtime;
+  #watcher: { close(): void } | undefined;
+  #tlsWatcher: { close(): void } | undefined;
+  /** One reload at a time; a notice during one makes another. */
+  #reloading: Promise<void> = Promise.resolve();
+
+  private constructor(
+    options: ServeOptions,
+    started: {
+      version: ConfigurationVersion;
+      store: Store;
+      resources: Resources;
+      runtime: Runtime;
+      listener: Listener;
+    },
+  ) {
+    this.#options = options;
+    this.#version = started.version;
+    this.#store = started.store;
+    this.#resources = started.resources;
+    this.#runtime = started.runtime;
+    this.#listener = started.listener;
+    this.#watch();
+  }
+
+  static async start(options: ServeOptions): Promise<Gateway> {
+    const { log, audit } = options;
+    const version = readConfiguration(options.configPath, options.env);
+    const { config } = version;
+    audit('config.load', { path: options.configPath, sha256: version.sha256 });
+    for (const warning of version.warnings) log.warn({ path: warning.path }, warning.message);
+
+    const store = await openStore(storeOptions(config, log));
+    try {
+      let listener: Listener | undefined;
+      const resources: Resources = {
+        store,
+        log,
+        audit,
+        clock: () => new Date(),
+        version: options.version,
+        allowLoopback: options.allowLoopback,
+        proxy: options.proxy,
+        isDraining: () => listener?.draining ?? false,
+      };
+      const runtime = await createRuntime(config, resources);
+      for (const warning of runtime.warnings) log.warn(warning);
+      listener = new Listener(
+        {
+          host: config.listen.host,
+          port: config.listen.port,
+          ...(config.listen.tls === undefined ? {} : { tls: readCertificate(config.listen.tls) }),
+          maxHeaderBytes: config.limits.max_request_header_bytes,
+          log,
+          audit,
+        },
+        runtime.rules,
+        runtime.handle,
+      );
+      await listener.listen();
+      log.info(
+        {
+          version: options.version,
+          host: config.listen.host,
+          port: config.listen.port,
+          public_url: publicUrlOf(config),
+          identity_providers: config.oidc.map(({ issuer }) => issuer),
+          upstreams: config.upstreams.map(({ name }) => name),
+        },
+        'listening',
+      );
+      return new Gateway(options, { version, store, resources, runtime, listener });
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
+  }
+
+  /** Reads the configuration again; a broken one is refused, and the one in force stays. */
+  reload(): Promise<void> {
+    this.#reloading = this.#reloading.then(() => this.#reload());
+    return this.#reloading;
+  }
+
+  /**
+   * Leaves service; see {@link Listener.drain}.
+   *
+   * @param delayMs How long to go on serving while load balancers take notice; default `shutdown.delay_seconds`.
+   * @returns how many requests had to be cut.
+   */
+  async stop(delayMs?: number): Promise<number> {
+    const { delay_seconds: delay, grace_seconds: grace } = this.#version.config.shutdown;
+    this.#options.log.info({ in_flight: this.#listener.inFlight, delay_seconds: delay }, 'draining');
+    this.#watcher?.close();
+    this.#tlsWatcher?.close();
+    const cut = await this.#listener.drain(delayMs ?? delay * 1000, grace * 1000);
+    await this.#reloading;
+    await this.#runtime.parts.close();
+    await this.#store.close();
+    this.#options.log.info({ cut }, 'stopped');
+    return cut;
+  }
+
+  async #reload(): Promise<void> {
+    const { log, audit, configPath, env } = this.#options;
+    try {
+      const version = readConfiguration(configPath, env);
+      const runtime = await createRuntime(version.config, this.#resources, this.#runtime);
+      const previous = { version: this.#version, runtime: this.#runtime };
+      this.#version = version;
+      this.#runtime = runtime;
+      this.#listener.update(runtime.rules, runtime.handle);
+      this.#watch();
+      audit('config.load', { path: configPath, sha256: version.sha256 });
+      for (const warning of version.warnings) log.warn({ path: warning.path }, warning.message);
+      for (const warning of runtime.warnings) log.warn(warning);
+      const waiting = restartRequired(previous.version.config, version.config);
+      if (waiting.length > 0) log.warn({ paths: waiting }, 'some changes take effect only after a restart');
+      log.info({ sha256: version.sha256 }, 'configuration reloaded');
+      await previous.runtime.parts.close(runtime.parts);
+    } catch (error) {
+      const reason = (error as Error).message;
+      log.error(
+        { path: configPath, reason },
+        'the new configuration was refused; the old one stays in force',
+      );
+      audit('config.reject', { path: configPath, reason });
+    }
+  }
+
+  #watch(): void {
+    this.#watcher?.close();
+    this.#watcher = watchFiles(this.#version.files, () => void this.reload());
+    this.#tlsWatcher?.close();
+    const { tls } = this.#version.config.listen;
+    if (tls !== undefined)
+      this.#tlsWatcher = watchFiles([tls.cert, tls.key], () => this.#reloadCertificate(tls));
+  }
+
+  #reloadCertificate(tls: { cert: string; key: string }): void {
+    const { log } = this.#options;
+    try {
+      this.#listener.setCertificate(readCertificate(tls));
+      log.info({ cert: tls.cert }, 'TLS certificate reloaded');
+    } catch (error) {
+      const reason = (error as Error).message;
+      log.error({ cert: tls.cert, reason }, 'the new TLS certificate was refused; the old one stays in use');
+    }
+  }
+}
+
+function readCertificate(tls: { cert: string; key: string }): { cert: string; key: string } {
+  const read = (field: 'cert' | 'key'): string => {
+    try {
+      return readFileSync(tls[field], 'utf8');
+    } catch (error) {
+      throw new Error(`listen.tls.${field}: cannot read ${tls[field]}: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+  };
+  return { cert: read('cert'), key: read('key') };
+}
+
+/** How this configuration opens the store. */
+export function storeOptions(config: GatewayConfig, log: Log) {
+  const { postgres_url: url, username, password, max_connections, connect_timeout_seconds } = config.store;
+  const longestTokenHours = Math.max(
+    config.session.ttl_hours,
+    ...config.workload_identity.map(({ token_ttl_minutes }) => token_ttl_minutes / 60),
+  );
+  return {
+    url,
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    maxConnections: max_connections,
+    connectTimeoutSeconds: connect_timeout_seconds,
+    revocationTtlSeconds: Math.ceil(longestTokenHours * 3600),
+    onEvent: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) =>
+      log[level](fields ?? {}, message),
+  };
+}
