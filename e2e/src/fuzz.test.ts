@@ -6,7 +6,7 @@ import { startStack, type Stack } from './harness/stack.ts';
 
 /** `FUZZ_SEED=… npm test -- e2e/src/fuzz` repeats a run. */
 const SEED = Number(process.env['FUZZ_SEED'] ?? Date.now() % 2 ** 31);
-const ROUNDS = Number(process.env['FUZZ_ROUNDS'] ?? 1500);
+const ROUNDS = Number(process.env['FUZZ_ROUNDS'] ?? 6000);
 const ANSWER_TIMEOUT_MS = 20_000;
 
 let stack: Stack;

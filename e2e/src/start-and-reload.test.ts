@@ -40,13 +40,13 @@ describe('a start that cannot work fails closed, in one line that names the prob
   it('every problem of the file at once', async () => {
     const document = {
       ...(await withPort({})),
-      lisen: {},
+      acess_control: {},
       session: { jwt_secret: 'short' },
       store: { postgres_url: 'mysql://x' },
     };
     const { code, stderr } = await runGateway(['--config', file(document)]);
     expect(code).toBe(1);
-    for (const part of ['lisen', 'did you mean', 'listen', 'session.jwt_secret', 'store.postgres_url']) {
+    for (const part of ['acess_control', 'did you mean', 'access_control', 'session.jwt_secret', 'store.postgres_url']) {
       expect(stderr.toLowerCase()).toContain(part);
     }
     expect(stderr).not.toContain('short');
