@@ -4,7 +4,7 @@ import { numeric } from './fields.ts';
 export const shutdownSchema = z
   .strictObject({
     delay_seconds: numeric(z.number().min(0).max(300))
-      .prefault(0)
+      .prefault(5)
       .describe(
         'How long to go on serving after SIGTERM, in seconds (0 to 300), so that load balancers take notice first. Readiness fails at once.',
       ),
