@@ -47,6 +47,7 @@ managed:
     - match: { groups: [contractors] }
       cli:
         availableModels: [claude-haiku-4-5]
+        enforceAvailableModels: true
         permissions: { deny: [Bash] }
     - match: { groups: [platform-finops] }
       cli:
