@@ -10,11 +10,16 @@ export {
   type ModelPrices,
   type Provider,
 } from './catalog.ts';
+export { jsonSchema } from './json-schema.ts';
+export { loadConfig, type LoadedConfig, type LoadOptions } from './load-config.ts';
+export { ConfigError, type ConfigProblem, type ConfigWarning } from './problem.ts';
+export { restartRequired } from './restart-required.ts';
 export { gatewayConfigSchema } from './schema/gateway-config.ts';
-export type * from './types.ts';
 export {
   validateDesktopDocument,
   validateSettingsDocument,
   type DocumentRemark,
   type DocumentVerdict,
 } from './settings-document.ts';
+export type * from './types.ts';
+export { unsupportedSections } from './unsupported-sections.ts';

@@ -1,20 +1,33 @@
-/** Hosts that clouds answer credentials on. The connector guards again, after name resolution. */
-const METADATA_HOSTS = new Set([
-  '169.254.169.254',
-  '169.254.170.2',
-  '169.254.170.23',
-  '100.100.100.200',
-  '168.63.129.16',
-  '192.0.0.192',
-  '[fd00:ec2::254]',
-  '[fd00:ec2::23]',
-  '[fd20:ce::254]',
+import { BlockList, isIP } from 'node:net';
+
+/** Names under which clouds answer credentials. The connector guards again, after name resolution. */
+const METADATA_NAMES = new Set([
   'metadata',
   'metadata.google.internal',
   'metadata.goog',
+  'metadata.azure.internal',
+  'metadata.tencentyun.com',
   'instance-data',
   'instance-data.ec2.internal',
 ]);
+
+/** Link-local addresses, and those of Alibaba Cloud, Azure, Oracle Cloud, EC2, EKS and Google Cloud outside them. */
+const METADATA_ADDRESSES = new BlockList();
+METADATA_ADDRESSES.addSubnet('169.254.0.0', 16, 'ipv4');
+METADATA_ADDRESSES.addSubnet('fe80::', 10, 'ipv6');
+for (const address of ['100.100.100.200', '168.63.129.16', '192.0.0.192']) {
+  METADATA_ADDRESSES.addAddress(address, 'ipv4');
+}
+for (const address of ['fd00:ec2::254', 'fd00:ec2::23', 'fd20:ce::254']) {
+  METADATA_ADDRESSES.addAddress(address, 'ipv6');
+}
+
+function isMetadataHost(host: string): boolean {
+  const bare = host.replace(/^\[|\]$/g, '');
+  const family = isIP(bare);
+  if (family === 0) return METADATA_NAMES.has(bare);
+  return METADATA_ADDRESSES.check(bare, family === 4 ? 'ipv4' : 'ipv6');
+}
 
 function parseHttpUrl(text: string): URL | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined;
@@ -30,9 +43,7 @@ export function isHttpUrl(text: string): boolean {
 /** An http(s) URL whose host is not, literally, a cloud metadata endpoint. */
 export function isFetchableUrl(text: string): boolean {
   const url = parseHttpUrl(text);
-  if (url === undefined) return false;
-  const host = bareHost(url);
-  return !METADATA_HOSTS.has(host) && !host.startsWith('169.254.') && !host.startsWith('[fe80:');
+  return url !== undefined && !isMetadataHost(bareHost(url));
 }
 
 /** A host that only this machine can reach (RFC 6761 §6.3, RFC 1122 §3.2.1.3, RFC 4291 §2.5.3). */

@@ -79,11 +79,19 @@ export const assumeRole = z
   .optional()
   .describe('Assume this role with the credentials of auth.');
 
+/** Both parts travel in headers. */
+const headerValue = z
+  .string()
+  .regex(/^[\x21-\x7e]+$/, 'must not be empty, and printable ASCII without spaces');
+
 export const guardrail = z
   .strictObject({
-    id: nonEmpty().describe('Identifier or ARN of the guardrail.'),
-    version: nonEmpty().describe('Version of the guardrail, such as 1 or DRAFT.'),
-    input_tagging: z.unknown().optional(),
+    id: headerValue.describe('Identifier or ARN of the guardrail.'),
+    version: headerValue.describe('Version of the guardrail, such as 1 or DRAFT.'),
+    input_tagging: z
+      .enum(['last_message', 'user_messages', 'all_messages', 'all_messages_and_system'])
+      .optional()
+      .describe('Which parts of the input are tagged for the guardrail. All of it is judged when left out.'),
   })
   .optional()
   .describe('Bedrock guardrail that every request of this upstream passes.');

@@ -42,3 +42,9 @@ export const network = () =>
 
 /** Email domains are compared in lower case and without `@`. */
 export const normalizeDomain = (text: string): string => text.trim().replace(/^@/, '').toLowerCase();
+
+/** For rules over several keys of a map: they are checked although a key is wrong, so that all problems show at once. */
+export const evenWithProblems = {
+  when: ({ value }: { value: unknown }): boolean =>
+    typeof value === 'object' && value !== null && !Array.isArray(value),
+};

@@ -7,16 +7,8 @@ export interface JsonObject {
 
 /** Whether a value parsed from YAML survives JSON: YAML also has NaN and infinities. */
 export function isJson(value: unknown): value is JsonValue {
-  if (value === null) return true;
-  switch (typeof value) {
-    case 'string':
-    case 'boolean':
-      return true;
-    case 'number':
-      return Number.isFinite(value);
-    case 'object':
-      return Array.isArray(value) ? value.every(isJson) : Object.values(value).every(isJson);
-    default:
-      return false;
-  }
+  if (typeof value === 'number') return Number.isFinite(value);
+  if (value === null || typeof value === 'string' || typeof value === 'boolean') return true;
+  if (typeof value !== 'object') return false;
+  return Array.isArray(value) ? value.every(isJson) : Object.values(value).every(isJson);
 }

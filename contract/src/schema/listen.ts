@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { isHttpUrl, isLoopbackHost } from './addresses.ts';
-import { network, nonEmpty, numeric } from './fields.ts';
+import { evenWithProblems, network, nonEmpty, numeric } from './fields.ts';
 
 const publicUrl = z
   .string()
@@ -44,15 +44,16 @@ export const listenSchema = z
       ),
   })
   .superRefine((listen, ctx) => {
-    if (listen.public_url === undefined && !isLoopbackHost(listen.host)) {
+    const { host, public_url: publicUrl } = listen as { host?: unknown; public_url?: unknown };
+    if (publicUrl === undefined && typeof host === 'string' && !isLoopbackHost(host)) {
       ctx.addIssue({
         code: 'custom',
         path: ['public_url'],
         message:
-          'required when listen.host is not a loopback address: set it to the origin developers use, such as https://claude.corp.example',
+          'is required when listen.host is not a loopback address: set it to the origin developers use, such as https://claude.corp.example',
       });
     }
-  })
+  }, evenWithProblems)
   .describe('Where the gateway listens, and the origin it is known by.');
 
 export type ListenConfig = z.output<typeof listenSchema>;

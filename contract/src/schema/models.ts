@@ -6,7 +6,7 @@ export const modelSchema = z.strictObject({
   label: z.string().optional().describe('Name for people.'),
   description: z.string().optional().describe('Text for clients that show one.'),
   upstream_model: z
-    .record(z.string(), z.string())
+    .record(z.string(), nonEmpty())
     .refine((map) => Object.keys(map).length > 0, { error: 'needs at least one upstream' })
     .describe(
       "Model id for each upstream, keyed by the upstream's name. Other upstreams are skipped for this model.",

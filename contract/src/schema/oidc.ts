@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { clientAssertionSchema } from './client-assertion.ts';
-import { fetchableUrl, nonEmpty, normalizeDomain, numeric } from './fields.ts';
+import { evenWithProblems, fetchableUrl, nonEmpty, normalizeDomain, numeric } from './fields.ts';
 import { isFetchableUrl } from './addresses.ts';
 
 /** Parameters of the authorization request that the gateway itself sets. */
@@ -158,7 +158,7 @@ function checkClientAuth(provider: ClientAuth, ctx: z.RefinementCtx): void {
     if (provider.client_secret === undefined) {
       issue(
         'client_secret',
-        'required, unless token_endpoint_auth_method is private_key_jwt with a client_assertion',
+        'is required, unless token_endpoint_auth_method is private_key_jwt with a client_assertion',
       );
     }
     if (provider.client_assertion !== undefined) {
@@ -170,7 +170,7 @@ function checkClientAuth(provider: ClientAuth, ctx: z.RefinementCtx): void {
     issue('client_secret', 'must be left out when token_endpoint_auth_method is private_key_jwt');
   }
   if (provider.client_assertion === undefined) {
-    issue('client_assertion', 'required when token_endpoint_auth_method is private_key_jwt');
+    issue('client_assertion', 'is required when token_endpoint_auth_method is private_key_jwt');
   }
 }
 
@@ -187,8 +187,10 @@ const name = z
 
 const singleProvider = z
   .strictObject({ name: name.default(DEFAULT_PROVIDER_NAME), label, ...shape })
-  .superRefine(checkClientAuth);
-const listedProvider = z.strictObject({ name, label, ...shape }).superRefine(checkClientAuth);
+  .superRefine(checkClientAuth, evenWithProblems);
+const listedProvider = z
+  .strictObject({ name, label, ...shape })
+  .superRefine(checkClientAuth, evenWithProblems);
 
 /** One identity provider, or several: then the verification page offers a choice. Always a list afterwards. */
 export const oidcSchema = z

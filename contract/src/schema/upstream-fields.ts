@@ -7,13 +7,12 @@ const HEADER_VALUE = /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/;
 
 /** Headers that the gateway, a provider's signature or HTTP itself owns. */
 const RESERVED_HEADERS = new Set([
+  'accept',
   'accept-encoding',
-  'anthropic-beta',
-  'anthropic-version',
-  'anthropic-workspace-id',
   'api-key',
   'authorization',
   'connection',
+  'content-encoding',
   'content-length',
   'content-type',
   'expect',
@@ -25,9 +24,10 @@ const RESERVED_HEADERS = new Set([
   'trailer',
   'transfer-encoding',
   'upgrade',
+  'user-agent',
   'x-api-key',
 ]);
-const RESERVED_PREFIXES: readonly string[] = ['x-amz-'];
+const RESERVED_PREFIXES: readonly string[] = ['anthropic-', 'x-amz', 'x-goog-', 'x-stainless-'];
 
 function headerProblem(name: string, value: string, seen: ReadonlySet<string>): string | undefined {
   const lower = name.toLowerCase();
@@ -53,8 +53,7 @@ const upstreamHeaders = z
   })
   .describe('More headers for every request to this upstream.');
 
-export const upstreamName = z
-  .string()
+const upstreamName = nonEmpty()
   .optional()
   .describe('Name of the upstream, unique; models refer to it. The provider when left out.');
 

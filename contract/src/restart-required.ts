@@ -1,0 +1,22 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { GatewayConfig } from './schema/gateway-config.ts';
+
+/** What is fixed when the process starts: sockets, the HTTP parser, the connection pool. */
+const FIXED: Readonly<Record<string, (config: GatewayConfig) => unknown>> = {
+  'listen.host': ({ listen }) => listen.host,
+  'listen.port': ({ listen }) => listen.port,
+  'listen.tls': ({ listen }) => listen.tls !== undefined,
+  'store.postgres_url': ({ store }) => store.postgres_url,
+  'store.username': ({ store }) => store.username,
+  'store.password': ({ store }) => store.password,
+  'store.max_connections': ({ store }) => store.max_connections,
+  'store.connect_timeout_seconds': ({ store }) => store.connect_timeout_seconds,
+  'limits.max_request_header_bytes': ({ limits }) => limits.max_request_header_bytes,
+};
+
+/** Paths that differ and that a reload cannot apply; everything else is applied live. */
+export function restartRequired(before: GatewayConfig, after: GatewayConfig): string[] {
+  return Object.entries(FIXED)
+    .filter(([, read]) => !isDeepStrictEqual(read(before), read(after)))
+    .map(([path]) => path);
+}
