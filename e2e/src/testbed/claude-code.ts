@@ -48,6 +48,9 @@ export function claudeCodeBinary(): string {
   return join(fetchPackage({ name, version: CLAUDE_CODE_VERSION, integrity }), 'claude');
 }
 
+/** Where device management puts `managed-settings.json` on Linux. */
+const MANAGED_PLACE = '/etc/claude-code';
+
 /** Where the client is told which gateway to sign in to. */
 export type GatewayNamedBy =
   /** `~/.claude/settings.json` of a scratch home. */
@@ -61,6 +64,8 @@ export class ClaudeCode {
   readonly #binary: string;
   readonly #workspace: string;
   readonly #namedBy: GatewayNamedBy;
+  /** Whether there was something to mount over before we came. */
+  readonly #managedPlaceExisted = existsSync(MANAGED_PLACE);
 
   constructor(gatewayUrl: string, namedBy: GatewayNamedBy) {
     this.#binary = claudeCodeBinary();
@@ -116,11 +121,14 @@ export class ClaudeCode {
 
   dispose(): void {
     rmSync(this.home, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+    if (this.#namedBy === 'managed settings' && !this.#managedPlaceExisted) {
+      spawnSync('rmdir', [MANAGED_PLACE], { stdio: 'ignore' });
+    }
   }
 
   #command(args: readonly string[]): string[] {
     if (this.#namedBy === 'user settings') return [this.#binary, ...args];
-    const script = 'mkdir -p /etc/claude-code && mount --bind "$0" /etc/claude-code && exec "$@"';
+    const script = `mkdir -p ${MANAGED_PLACE} && mount --bind "$0" ${MANAGED_PLACE} && exec "$@"`;
     return ['unshare', '--mount', 'sh', '-c', script, this.#managedDirectory, this.#binary, ...args];
   }
 

@@ -85,8 +85,18 @@ export class Terminal {
     }
   }
 
-  /** Ends the program and its terminal. Idempotent. */
+  /** Ends the program, at once so that it writes nothing more, and its terminal. Idempotent. */
   stop(): void {
+    const panes = spawnSync('tmux', ['-S', this.#socket, 'list-panes', '-a', '-F', '#{pane_pid}'], {
+      encoding: 'utf8',
+    });
+    for (const pid of panes.stdout.split('\n').map(Number)) {
+      try {
+        if (pid > 0) process.kill(pid, 'SIGKILL');
+      } catch {
+        // It had ended by itself.
+      }
+    }
     spawnSync('tmux', ['-S', this.#socket, 'kill-server']);
     rmSync(this.#directory, { recursive: true, force: true });
   }
