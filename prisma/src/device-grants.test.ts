@@ -19,7 +19,15 @@ describe.each(POSTGRES_VERSIONS)('device grants on PostgreSQL %i', (version) => 
     const grant = newGrant();
     await deviceGrants.create(grant);
     const found = await deviceGrants.findByUserCode(grant.userCodeHash, at(599_999));
-    expect(found).toEqual({ id: expect.any(String), status: 'pending', expiresAt: grant.expiresAt });
+    const { surface, clientAddress, createdAt, expiresAt } = grant;
+    expect(found).toEqual({
+      id: expect.any(String),
+      status: 'pending',
+      surface,
+      clientAddress,
+      createdAt,
+      expiresAt,
+    });
     expect(await deviceGrants.findByUserCode(grant.userCodeHash, grant.expiresAt)).toBeNull();
     expect(await deviceGrants.findByUserCode(hash(), NOW)).toBeNull();
   });

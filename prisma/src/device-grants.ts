@@ -84,7 +84,14 @@ export class PostgresDeviceGrantStore implements DeviceGrantStore {
     return this.#database.prisma((prisma) =>
       prisma.deviceGrant.findFirst({
         where: { userCodeHash: bytes(userCodeHash), expiresAt: { gt: now } },
-        select: { id: true, status: true, expiresAt: true },
+        select: {
+          id: true,
+          status: true,
+          surface: true,
+          clientAddress: true,
+          createdAt: true,
+          expiresAt: true,
+        },
       }),
     );
   }

@@ -27,6 +27,10 @@ export interface NewDeviceGrant {
 export interface DeviceGrant {
   readonly id: string;
   readonly status: 'pending' | 'approved' | 'denied';
+  /** What the device said it is, and where it asked from: shown to the person who is about to approve it. */
+  readonly surface: string | null;
+  readonly clientAddress: string;
+  readonly createdAt: Date;
   readonly expiresAt: Date;
 }
 

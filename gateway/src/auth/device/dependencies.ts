@@ -1,4 +1,4 @@
-import type { DeviceGrant, DeviceGrantStore, RateLimitStore } from '@claude-gateway/prisma';
+import type { DeviceGrantStore, RateLimitStore } from '@claude-gateway/prisma';
 import type { Audit } from '../../observe/audit.ts';
 import type { OidcProvider } from '../oidc/provider.ts';
 import type { Sealer } from '../session/sealer.ts';
@@ -8,19 +8,6 @@ export type SignInProvider = Pick<
   OidcProvider,
   'id' | 'label' | 'formActionOrigins' | 'authorizationUrl' | 'exchange'
 >;
-
-/** Who asked for a code, as far as the store remembers it. */
-export interface GrantOrigin {
-  readonly surface?: string | null;
-  readonly clientAddress?: string;
-  readonly createdAt?: Date;
-}
-
-export type KnownGrant = DeviceGrant & GrantOrigin;
-
-export interface DeviceStore extends Omit<DeviceGrantStore, 'findByUserCode' | 'poll'> {
-  findByUserCode(userCodeHash: Buffer, now: Date): Promise<KnownGrant | null>;
-}
 
 export interface RateLimit {
   readonly max: number;
@@ -38,7 +25,7 @@ export interface DeviceSettings {
 }
 
 export interface DeviceDependencies {
-  readonly grants: DeviceStore;
+  readonly grants: Omit<DeviceGrantStore, 'poll'>;
   readonly rateLimits: RateLimitStore;
   readonly sealer: Sealer;
   /** Asked on every request, so that a reloaded configuration takes effect. */

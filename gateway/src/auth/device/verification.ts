@@ -1,3 +1,4 @@
+import type { DeviceGrant } from '@claude-gateway/prisma';
 import type { Request, RequestHandler, Response } from 'express';
 import { contextOf } from '../../http/context.ts';
 import { codeEntryPage } from '../pages/code-entry.ts';
@@ -5,9 +6,8 @@ import { confirmPage, type RequestOrigin } from '../pages/confirm.ts';
 import { deniedPage, notWaitingPage } from '../pages/outcome.ts';
 import { crossOriginPage, staleFormPage, tooManyAttemptsPage } from '../pages/problems.ts';
 import { answerPage, audit, auditDenied } from './answers.ts';
-import { GRANT_SECONDS } from './authorization.ts';
 import { BrowserCookie, isSameOrigin } from './browser.ts';
-import type { DeviceDependencies, KnownGrant } from './dependencies.ts';
+import type { DeviceDependencies } from './dependencies.ts';
 import { field } from './form.ts';
 import { digest } from './secrets.ts';
 import { startSignIn } from './sign-in.ts';
@@ -151,20 +151,19 @@ async function confirmCode(
   answerPage(deps, request, response, page, { forms: true });
 }
 
-function originOf(grant: KnownGrant, browserAddress: string, now: Date): RequestOrigin {
-  const { surface, clientAddress } = grant;
-  const asked = grant.createdAt?.getTime() ?? grant.expiresAt.getTime() - GRANT_SECONDS * 1000;
+function originOf(grant: DeviceGrant, browserAddress: string, now: Date): RequestOrigin {
+  const { surface, clientAddress, createdAt } = grant;
   return {
     surface,
     address: clientAddress,
     addressMatch: compareAddresses(clientAddress, browserAddress),
-    age: Math.max(0, Math.floor((now.getTime() - asked) / 1000)),
+    age: Math.max(0, Math.floor((now.getTime() - createdAt.getTime()) / 1000)),
   };
 }
 
 /** A machine may use IPv4 for one program and IPv6 for another: across families nothing can be said. */
-function compareAddresses(device: string | undefined, browser: string): RequestOrigin['addressMatch'] {
-  if (device === undefined || device.includes(':') !== browser.includes(':')) return 'unclear';
+function compareAddresses(device: string, browser: string): RequestOrigin['addressMatch'] {
+  if (device.includes(':') !== browser.includes(':')) return 'unclear';
   return addressKey(device) === addressKey(browser) ? 'same' : 'different';
 }
 

@@ -13,12 +13,12 @@ export interface Confirmation {
 
 /** What is known about the device that asked. */
 export interface RequestOrigin {
-  readonly surface?: string | null | undefined;
-  readonly address?: string | undefined;
+  readonly surface: string | null;
+  readonly address: string;
   /** How the device's address relates to this browser's; `unclear` when they cannot be compared. */
   readonly addressMatch: 'same' | 'different' | 'unclear';
   /** Seconds since the device asked. */
-  readonly age?: number | undefined;
+  readonly age: number;
 }
 
 const SURFACES: Readonly<Record<string, string>> = { claude_code: 'Claude Code' };
@@ -75,11 +75,8 @@ function buttons(providers: Confirmation['providers']): Html {
 function details({ surface, address, addressMatch, age }: RequestOrigin): Html {
   const rows: [string, Html][] = [];
   if (surface) rows.push(['Asked by', html`<bdi>${SURFACES[surface] ?? surface}</bdi>`]);
-  if (address !== undefined) {
-    rows.push(['From', html`${address}${addressMatch === 'same' && ' (same as this browser)'}`]);
-  }
-  if (age !== undefined) rows.push(['When', html`${ago(age)}`]);
-  if (rows.length === 0) return html``;
+  rows.push(['From', html`${address}${addressMatch === 'same' && ' (same as this browser)'}`]);
+  rows.push(['When', html`${ago(age)}`]);
   return html`<dl>
     ${rows.map(
       ([term, value]) =>

@@ -30,14 +30,16 @@ describe('confirmPage', () => {
   });
 
   it('warns when the device is elsewhere', () => {
-    const text = textOf({ request: { address: '198.51.100.1', addressMatch: 'different' } });
+    const request = { ...CONFIRMATION.request, address: '198.51.100.1', addressMatch: 'different' } as const;
+    const text = textOf({ request });
     expect(text).toContain('This request came from another network address than this browser.');
     expect(text).not.toContain('same as this browser');
   });
 
-  it('says no more than is known', () => {
-    const request = { surface: null, addressMatch: 'unclear' } as const;
-    expect(confirmPage({ ...CONFIRMATION, request }).body.toString()).not.toContain('<dl>');
+  it('says nothing about a device that did not say what it is', () => {
+    const text = textOf({ request: { ...CONFIRMATION.request, surface: null } });
+    expect(text).not.toContain('Asked by');
+    expect(text).toContain('From 203.0.113.7');
   });
 
   it.each([
@@ -46,7 +48,7 @@ describe('confirmPage', () => {
     [119, 'a minute ago'],
     [599, '9 minutes ago'],
   ])('counts %d seconds as %s', (age, words) => {
-    expect(textOf({ request: { addressMatch: 'unclear', age } })).toContain(`When ${words}`);
+    expect(textOf({ request: { ...CONFIRMATION.request, age } })).toContain(`When ${words}`);
   });
 
   it('has one button for one provider, and names them when there is a choice', () => {
@@ -68,7 +70,7 @@ describe('confirmPage', () => {
     const markup = confirmPage({
       ...CONFIRMATION,
       providers: ['a', 'b'].map((id) => ({ id: `${id}"<`, label: '<i>' })),
-      request: { surface: '<s>', address: '<a>', addressMatch: 'unclear' },
+      request: { surface: '<s>', address: '<a>', addressMatch: 'unclear', age: 0 },
       notice: { text: '<u>', host: '<h>' },
     }).body.toString();
     expect(markup).not.toMatch(/<[isauh]>/);
