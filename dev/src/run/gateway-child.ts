@@ -56,9 +56,9 @@ export class GatewayChild {
     throw new Error(`the gateway ${await this.ended}`);
   }
 
-  /** Lets it finish what is in flight; ends it after a while. */
+  /** As Ctrl-C would: it finishes what is in flight, and does not wait for a balancer to notice. */
   async stop(): Promise<void> {
-    this.#process.kill('SIGTERM');
+    this.#process.kill('SIGINT');
     const late = setTimeout(() => this.#process.kill('SIGKILL'), STOP_TIMEOUT_MS);
     await this.ended;
     clearTimeout(late);
