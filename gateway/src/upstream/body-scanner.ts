@@ -42,8 +42,13 @@ const TRUE = Buffer.from('true');
 const FALSE = Buffer.from('false');
 const NULL = Buffer.from('null');
 
-/** Strings are mostly keys and short words; only behind this many bytes does a native search pay for its call. */
+/** Strings are mostly keys and short words, which are looked at byte by byte. */
 const SHORT_STRING = 16;
+/** How far a quote is searched for word by word: a native search pays for its call behind some hundred bytes. */
+const NEAR_WORDS = 16;
+const FOUR_QUOTES = 0x22222222;
+/** Where the first byte of a word is its lowest; elsewhere every search is a native one. */
+const LITTLE_ENDIAN = new Uint8Array(new Int32Array([1]).buffer)[0] === 1;
 
 /** Scans a whole body (UTF-8 JSON text, RFC 8259; a byte order mark is not JSON). Never throws. */
 export function scanBody(body: Buffer): ScannedBody | ScanFailure {
@@ -76,16 +81,20 @@ export function replaceField(body: Buffer, span: Span, json: string): Buffer {
 /** Positions are offsets into the body; -1 says that there is no JSON where it should be. */
 class Scanner {
   readonly #body: Buffer;
+  /** The memory below the body, word by word. */
+  readonly #words: Int32Array;
   /** Whether the container at each depth is an object (1) or an array (0). */
   #containers = new Uint8Array(64);
 
   constructor(body: Buffer) {
     this.#body = body;
+    this.#words = new Int32Array(body.buffer, 0, LITTLE_ENDIAN ? body.buffer.byteLength >> 2 : 0);
   }
 
   /** @param at Offset of the opening brace of the outermost object. */
   object(at: number): ScannedBody | ScanFailure {
     const body = this.#body;
+    const words = this.#words;
     const fields: Partial<Record<BodyField, Span>> = {};
     let ambiguous = false;
     let i = skipSpace(body, at + 1);
@@ -95,7 +104,7 @@ class Scanner {
     for (;;) {
       if (body[i] !== QUOTE) return 'invalid_json';
       const keyStart = i;
-      const keyEnd = skipString(body, i);
+      const keyEnd = skipString(body, words, i);
       if (keyEnd === -1) return 'invalid_json';
       i = skipSpace(body, keyEnd);
       if (body[i] !== COLON) return 'invalid_json';
@@ -122,18 +131,19 @@ class Scanner {
   /** @returns the offset behind the value, whatever it nests; no recursion, so depth costs one byte a level. */
   skipValue(at: number): number {
     const body = this.#body;
+    const words = this.#words;
     let i = at;
     let depth = 0;
     for (;;) {
       // Here a value must begin.
       const first = body[i];
-      if (first === QUOTE) i = skipString(body, i);
+      if (first === QUOTE) i = skipString(body, words, i);
       else if (first === OPEN_BRACE || first === OPEN_BRACKET) {
         const isObject = first === OPEN_BRACE;
         i = skipSpace(body, i + 1);
         if (body[i] !== (isObject ? CLOSE_BRACE : CLOSE_BRACKET)) {
           this.#push(depth++, isObject);
-          if (isObject && (i = skipKey(body, i)) === -1) return -1;
+          if (isObject && (i = skipKey(body, words, i)) === -1) return -1;
           continue;
         }
         i++;
@@ -148,7 +158,7 @@ class Scanner {
         const next = body[i];
         if (next === COMMA) {
           i = skipSpace(body, i + 1);
-          if (isObject && (i = skipKey(body, i)) === -1) return -1;
+          if (isObject && (i = skipKey(body, words, i)) === -1) return -1;
           break;
         }
         if (next !== (isObject ? CLOSE_BRACE : CLOSE_BRACKET)) return -1;
@@ -178,16 +188,16 @@ function skipSpace(body: Buffer, at: number): number {
 }
 
 /** From a key's opening quote to where its value begins. */
-function skipKey(body: Buffer, at: number): number {
+function skipKey(body: Buffer, words: Int32Array, at: number): number {
   if (body[at] !== QUOTE) return -1;
-  const end = skipString(body, at);
+  const end = skipString(body, words, at);
   if (end === -1) return -1;
   const colon = skipSpace(body, end);
   return body[colon] === COLON ? skipSpace(body, colon + 1) : -1;
 }
 
 /** From an opening quote to behind the closing one. */
-function skipString(body: Buffer, at: number): number {
+function skipString(body: Buffer, words: Int32Array, at: number): number {
   let i = at + 1;
   const near = Math.min(i + SHORT_STRING, body.length);
   while (i < near) {
@@ -195,16 +205,49 @@ function skipString(body: Buffer, at: number): number {
     if (c === QUOTE) return i + 1;
     i += c === BACKSLASH ? 2 : 1;
   }
-  // `i` is now outside any escape, so a quote ends the string unless an odd run of backslashes precedes it.
-  const floor = i;
+  return skipLongString(body, words, i);
+}
+
+/**
+ * The rest of a string, from a place that is outside any escape. Source code in JSON has an escaped quote every few
+ * bytes, where a native search for each would cost more than parsing: so while quotes come thick the body is looked
+ * at four bytes at a time, and only what is farther away is left to `indexOf`.
+ */
+function skipLongString(body: Buffer, words: Int32Array, from: number): number {
+  const base = body.byteOffset;
+  const lastWord = Math.min((base + body.length) >> 2, words.length);
+  let i = from;
   for (;;) {
-    const quote = body.indexOf(QUOTE, i);
+    // To the next word, byte by byte; words are aligned in the memory below the body.
+    for (; ((base + i) & 3) !== 0; i++) {
+      if (i >= body.length) return -1;
+      if (body[i] === QUOTE && !isEscaped(body, i, from)) return i + 1;
+    }
+    let word = (base + i) >> 2;
+    let stop = Math.min(word + NEAR_WORDS, lastWord);
+    for (; word < stop; word++) {
+      const x = (words[word] ?? 0) ^ FOUR_QUOTES;
+      // The lowest bit set marks the first byte of x that is zero (Mycroft's test; higher ones may be wrong).
+      let zeros = (x - 0x01010101) & ~x & 0x80808080;
+      if (zeros === 0) continue;
+      stop = Math.min(word + NEAR_WORDS, lastWord);
+      for (; zeros !== 0; zeros &= zeros - 1) {
+        const quote = (word << 2) + ((31 - Math.clz32(zeros & -zeros)) >> 3) - base;
+        if (body[quote] === QUOTE && !isEscaped(body, quote, from)) return quote + 1;
+      }
+    }
+    const quote = body.indexOf(QUOTE, (word << 2) - base);
     if (quote === -1) return -1;
-    let run = quote;
-    while (run > floor && body[run - 1] === BACKSLASH) run--;
-    if (((quote - run) & 1) === 0) return quote + 1;
+    if (!isEscaped(body, quote, from)) return quote + 1;
     i = quote + 1;
   }
+}
+
+/** Whether an odd run of backslashes precedes. @param floor Where no escape is open. */
+function isEscaped(body: Buffer, at: number, floor: number): boolean {
+  let run = at;
+  while (run > floor && body[run - 1] === BACKSLASH) run--;
+  return ((at - run) & 1) === 1;
 }
 
 /** From the first byte of a number, `true`, `false` or `null` to behind its last. */

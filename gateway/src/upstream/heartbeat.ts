@@ -4,6 +4,9 @@ export interface Silent {
   idleTicks: number;
   /** Called when nothing has passed for the whole period. */
   onSilence(): void;
+  /** The list of {@link Heartbeat}; nobody else's. */
+  beatBefore: Silent | undefined;
+  beatAfter: Silent | undefined;
 }
 
 /** How many times in a period the clock ticks: a stream is called between one period and 1 + 1/TICKS of it. */
@@ -12,10 +15,13 @@ const TICKS = 5;
 /**
  * One clock for all streams of the process. A timer per stream would have to be moved with every chunk; here a chunk
  * costs one store.
+ *
+ * The streams are a linked list and not a Set: the tables that a busy Set outgrows stay reachable from each other
+ * until the next full collection, and with them every response that ever was in one (measured: twice the memory).
  */
 export class Heartbeat {
-  readonly #streams = new Set<Silent>();
   readonly #tickMs: number;
+  #first: Silent | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   /** @param periodMs How long a stream may be silent. */
@@ -23,24 +29,37 @@ export class Heartbeat {
     this.#tickMs = periodMs / TICKS;
   }
 
+  /** @param stream Not in the list yet. */
   add(stream: Silent): void {
     stream.idleTicks = 0;
-    this.#streams.add(stream);
+    stream.beatAfter = this.#first;
+    if (this.#first !== undefined) this.#first.beatBefore = stream;
+    this.#first = stream;
     this.#timer ??= setInterval(() => this.#tick(), this.#tickMs).unref();
   }
 
+  /** @param stream In the list. */
   delete(stream: Silent): void {
-    this.#streams.delete(stream);
-    if (this.#streams.size > 0 || this.#timer === undefined) return;
+    const { beatBefore, beatAfter } = stream;
+    if (beatBefore === undefined) this.#first = beatAfter;
+    else beatBefore.beatAfter = beatAfter;
+    if (beatAfter !== undefined) beatAfter.beatBefore = beatBefore;
+    stream.beatBefore = undefined;
+    stream.beatAfter = undefined;
+    if (this.#first !== undefined) return;
     clearInterval(this.#timer);
     this.#timer = undefined;
   }
 
   #tick(): void {
-    for (const stream of this.#streams) {
-      if (++stream.idleTicks <= TICKS) continue;
-      stream.idleTicks = 1;
-      stream.onSilence();
+    for (let stream = this.#first; stream !== undefined;) {
+      // Taken first: a stream that is called may leave the list.
+      const next: Silent | undefined = stream.beatAfter;
+      if (++stream.idleTicks > TICKS) {
+        stream.idleTicks = 1;
+        stream.onSilence();
+      }
+      stream = next;
     }
   }
 }

@@ -31,6 +31,8 @@ const CRLF_CRLF = 0x0d0a0d0a;
 /** Hands one upstream response to the client: bytes as they come, as fast as the client takes them. */
 export class Relay implements Silent {
   idleTicks = 0;
+  beatBefore: Silent | undefined;
+  beatAfter: Silent | undefined;
   /** Bytes of the body that went to the client, pings of ours included. */
   bytes = 0;
   readonly #response: ServerResponse;
