@@ -62,17 +62,17 @@ function checkBlocks(policies: readonly RawPolicy[], ctx: z.RefinementCtx): void
 
 export const managedSchema = z
   .strictObject({
-    settings: z.string().optional().describe('Path of a JSON file with settings.'),
+    settings: z.string().optional().describe('Reserved; policies hold the settings.'),
     policy_mode: z
       .enum(['first_match', 'layered'])
       .optional()
       .describe(
-        'first_match: the first policy that matches, on the base. layered: every policy that matches.',
+        'first_match: the first policy that matches, on the base. layered: every policy that matches. first_match when left out.',
       ),
     policies: z
       .array(policySchema)
       .superRefine(checkBlocks)
-      .default([])
+      .prefault([])
       .describe('Policies, in order. One without conditions is the base of all others.'),
   })
   .prefault({})

@@ -40,7 +40,7 @@ export const criSchema = z
       .describe('Issuer of the tokens, exactly as in their iss claim.'),
     org_allowlist: z
       .array(trimmed.transform((id) => id.toLowerCase()))
-      .default([])
+      .prefault([])
       .describe('Organizations whose tokens are admitted.'),
     policy: z
       .strictObject({

@@ -34,7 +34,9 @@ export const storeSchema = z
       .describe('How long one attempt to connect may take, in seconds (1 to 60).'),
     readiness_grace_seconds: numeric(z.int().min(0).max(3600))
       .prefault(0)
-      .describe('How long readiness survives the loss of the database, in seconds (0 to 3600).'),
+      .describe(
+        'Accepted for compatibility, in seconds (0 to 3600): readiness does not depend on the database, so nothing has to be bridged.',
+      ),
   })
   .describe('The PostgreSQL database that replicas share.');
 

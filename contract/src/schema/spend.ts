@@ -104,7 +104,7 @@ export const pricingSchema = z
           cache_write: price('Cache writes'),
         }),
       )
-      .default([])
+      .prefault([])
       .describe('Prices of single models on single upstreams.'),
   })
   .describe('Prices other than the list.');
