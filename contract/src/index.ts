@@ -15,6 +15,7 @@ export { loadConfig, type LoadedConfig, type LoadOptions } from './load-config.t
 export { ConfigError, type ConfigProblem, type ConfigWarning } from './problem.ts';
 export { restartRequired } from './restart-required.ts';
 export { gatewayConfigSchema } from './schema/gateway-config.ts';
+export { DEFAULT_PROVIDER_NAME } from './schema/oidc.ts';
 export {
   validateDesktopDocument,
   validateSettingsDocument,

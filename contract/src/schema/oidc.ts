@@ -175,6 +175,7 @@ function checkClientAuth(provider: ClientAuth, ctx: z.RefinementCtx): void {
 }
 
 const PROVIDER_NAME = /^[a-z0-9-]+$/;
+/** The provider of a gateway that has one and does not name it. */
 export const DEFAULT_PROVIDER_NAME = 'default';
 
 const label = nonEmpty()
@@ -183,7 +184,13 @@ const label = nonEmpty()
 const name = z
   .string()
   .regex(PROVIDER_NAME, 'must be lower-case letters, digits and hyphens')
-  .describe('Name of this provider, unique in the list; it appears in URLs and audit events.');
+  .refine(
+    (text) => text !== 'workload',
+    'is the prefix of principals of workload_identity; choose another name',
+  )
+  .describe(
+    'Name of this provider, unique in the list. People of the provider named "default" are known by their subject, those of others by NAME:SUBJECT: changing a name ends their sessions.',
+  );
 
 const singleProvider = z
   .strictObject({ name: name.default(DEFAULT_PROVIDER_NAME), label, ...shape })

@@ -105,7 +105,7 @@ describe('sign-in at a real OpenID provider', () => {
     expect(done.text).toContain('alice@corp.example');
     expect(await store.deviceGrants.poll(digest(under.deviceCode), new Date())).toMatchObject({
       state: 'approved',
-      identity: { sub: 'alice', provider: 'main', groups: ['eng'] },
+      identity: { sub: 'main:alice', provider: 'main', groups: ['eng'] },
     });
 
     const replayed = await browser.get(replicas[0].origin, callback);

@@ -1,3 +1,4 @@
+import { DEFAULT_PROVIDER_NAME } from '@claude-gateway/contract';
 import type { Identity } from '@claude-gateway/prisma';
 import type { Log } from '../../observe/log.ts';
 import { compileAdmission } from './admission.ts';
@@ -21,6 +22,15 @@ export interface IdentificationDependencies {
   readonly hasUserinfo: boolean;
   readonly googleGroups: GoogleGroups | null;
   readonly log: Log;
+}
+
+/**
+ * The key under which everything here knows a person. Two providers may both have somebody called `alice`: only people
+ * of the provider named `default`, which is the only one of most gateways, keep their subject as it is. See
+ * docs/adr/0013.
+ */
+function subjectOf(providerId: string, id: string): string {
+  return providerId === DEFAULT_PROVIDER_NAME ? id : `${providerId}:${id}`;
 }
 
 const TELL_ADMIN = 'Tell your administrator.';
@@ -64,7 +74,7 @@ export function createIdentification(
     const groups = googleGroups === null ? (person.groups ?? []) : await lookUp(googleGroups, person.email);
     admit({ email: person.email, groups });
     return {
-      sub: person.id,
+      sub: subjectOf(deps.providerId, person.id),
       provider: deps.providerId,
       email: person.email,
       name: person.name ?? fallbackName,
@@ -93,7 +103,7 @@ export function createIdentification(
     refresh: async (tokens, previous) => {
       try {
         const person = read(await refreshSources(tokens, previous));
-        if (person.id !== null && person.id !== previous.sub) {
+        if (person.id !== null && subjectOf(deps.providerId, person.id) !== previous.sub) {
           throw new SignInRefused(
             'subject_mismatch',
             'Your session belongs to somebody else. Sign in again.',

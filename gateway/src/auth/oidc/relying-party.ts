@@ -1,4 +1,5 @@
 import { createAgent, createFetch, type ProxyOptions } from '../../net/http-client.ts';
+import { compileProxyChoice } from '../../net/proxy-choice.ts';
 import type { Resolver } from '../../net/ssrf-guard.ts';
 import type { Log } from '../../observe/log.ts';
 import { compileAuthorizationUrl } from './authorization-url.ts';
@@ -133,6 +134,10 @@ function proxyFor(
   log: Log,
 ): ProxyOptions | undefined {
   if (proxy === undefined) return undefined;
+  const issuer = URL.parse(settings.issuer);
+  if (issuer === null) return undefined;
+  if (compileProxyChoice(proxy)(issuer.protocol, issuer.hostname, Number(issuer.port)) === null)
+    return undefined;
   if (settings.use_proxy !== undefined) return settings.use_proxy ? proxy : undefined;
   if (proxy.resolve === 'proxy') return proxy;
   log.info(

@@ -100,7 +100,7 @@ describe('refresh_token', () => {
       expect(answer.status).toBe(200);
       expect(answer.headers.get('cache-control')).toBe('no-store');
       expect(answer.body).toMatchObject({ token_type: 'Bearer', expires_in: 3600 });
-      expect((await replicas[0]!.use(answer.body['access_token'])).body).toMatchObject({ sub: 'alice' });
+      expect((await replicas[0]!.use(answer.body['access_token'])).body).toMatchObject({ sub: 'corp:alice' });
     }
     expect(seen.size).toBe(4);
   });
@@ -111,7 +111,7 @@ describe('refresh_token', () => {
     idp.updateUser('alice', { groups: ['ops'], email: 'alice@new.example' });
     const second = await refresh(first.body['refresh_token']);
     expect(decodeJwt(String(second.body['access_token']))).toMatchObject({
-      sub: 'alice',
+      sub: 'corp:alice',
       sid: before['sid'],
       groups: ['ops'],
       email: 'alice@new.example',
@@ -129,7 +129,7 @@ describe('refresh_token', () => {
     refused(await refresh(first.body['refresh_token']));
     expect(replicas[0]!.events).toContainEqual({
       event: 'session.refresh',
-      fields: expect.objectContaining({ result: 'denied', sub: 'alice', client_ip: '127.0.0.1' }),
+      fields: expect.objectContaining({ result: 'denied', sub: 'corp:alice', client_ip: '127.0.0.1' }),
     });
   });
 
@@ -182,7 +182,7 @@ describe('refresh_token', () => {
     expect((await replicas[0]!.use(second.body['access_token'])).status).toBe(401);
     expect(replicas[0]!.events).toContainEqual({
       event: 'session.revoke',
-      fields: expect.objectContaining({ reason: 'refresh_token_reused', sub: 'alice' }),
+      fields: expect.objectContaining({ reason: 'refresh_token_reused', sub: 'corp:alice' }),
     });
   });
 
