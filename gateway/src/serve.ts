@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { GatewayConfig } from '@claude-gateway/contract';
-import { restartRequired } from '@claude-gateway/contract';
+import { ConfigError, restartRequired } from '@claude-gateway/contract';
 import { openStore, type Store } from '@claude-gateway/prisma';
 import { readConfiguration, type ConfigurationVersion } from './configuration-source.ts';
 import { Listener } from './http/listener.ts';
@@ -21,8 +21,8 @@ export interface ServeOptions {
   readonly audit: Audit;
 }
 
-/** A signal of the process, as far as a gateway acts on it. */
-export type Signal = 'SIGTERM' | 'SIGINT' | 'SIGHUP';
+/** How long until a configuration is tried again that failed for a reason outside the file. */
+const RELOAD_RETRY_MS = 30_000;
 
 /**
  * A running gateway. Starts closed: whatever cannot work (configuration, PostgreSQL, an identity provider, the port)
@@ -37,6 +37,7 @@ export class Gateway {
   #runtime: Runtime;
   #watcher: { close(): void } | undefined;
   #tlsWatcher: { close(): void } | undefined;
+  #retry: NodeJS.Timeout | undefined;
   /** One reload at a time; a notice during one makes another. */
   #reloading: Promise<void> = Promise.resolve();
 
@@ -131,6 +132,7 @@ export class Gateway {
     this.#tlsWatcher?.close();
     const cut = await this.#listener.drain(delayMs ?? delay * 1000, grace * 1000);
     await this.#reloading;
+    clearTimeout(this.#retry);
     await this.#runtime.parts.close();
     await this.#store.close();
     this.#options.log.info({ cut }, 'stopped');
@@ -139,6 +141,7 @@ export class Gateway {
 
   async #reload(): Promise<void> {
     const { log, audit, configPath, env } = this.#options;
+    clearTimeout(this.#retry);
     try {
       const version = readConfiguration(configPath, env);
       const runtime = await createRuntime(version.config, this.#resources, this.#runtime);
@@ -161,6 +164,10 @@ export class Gateway {
         'the new configuration was refused; the old one stays in force',
       );
       audit('config.reject', { path: configPath, reason });
+      // A file with a problem waits for its next edit; an identity provider that was away may be back.
+      if (!(error instanceof ConfigError)) {
+        this.#retry = setTimeout(() => void this.reload(), RELOAD_RETRY_MS);
+      }
     }
   }
 
@@ -198,10 +205,17 @@ function readCertificate(tls: { cert: string; key: string }): { cert: string; ke
   return { cert: read('cert'), key: read('key') };
 }
 
+/**
+ * Revoked sessions are remembered for at least this long, whatever `session.ttl_hours` says now: tokens of an earlier,
+ * longer setting may still be about.
+ */
+const REVOCATION_MEMORY_HOURS = 7 * 24;
+
 /** How this configuration opens the store. */
 export function storeOptions(config: GatewayConfig, log: Log) {
   const { postgres_url: url, username, password, max_connections, connect_timeout_seconds } = config.store;
   const longestTokenHours = Math.max(
+    REVOCATION_MEMORY_HOURS,
     config.session.ttl_hours,
     ...config.workload_identity.map(({ token_ttl_minutes }) => token_ttl_minutes / 60),
   );
