@@ -5,7 +5,7 @@ import { startStack, type Stack } from './harness/stack.ts';
 
 let stack: Stack;
 beforeAll(async () => {
-  stack = await startStack({ replicas: 2, config: { shutdown: { delay_seconds: 1, grace_seconds: 60 } } });
+  stack = await startStack({ replicas: 2, config: { shutdown: { delay_seconds: 2, grace_seconds: 60 } } });
 }, 120_000);
 afterAll(() => stack.stop());
 
