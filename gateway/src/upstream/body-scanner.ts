@@ -45,8 +45,7 @@ const NULL = Buffer.from('null');
 /** Strings are mostly keys and short words, which are looked at byte by byte. */
 const SHORT_STRING = 16;
 /** How far a quote is searched for word by word: a native search pays for its call behind some hundred bytes. */
-const NEAR_WORDS = 16;
-const FOUR_QUOTES = 0x22222222;
+const NEAR_WORDS = 64;
 /** Where the first byte of a word is its lowest; elsewhere every search is a native one. */
 const LITTLE_ENDIAN = new Uint8Array(new Int32Array([1]).buffer)[0] === 1;
 
@@ -223,24 +222,36 @@ function skipLongString(body: Buffer, words: Int32Array, from: number): number {
       if (i >= body.length) return -1;
       if (body[i] === QUOTE && !isEscaped(body, i, from)) return i + 1;
     }
+    let stop = 0;
     let word = (base + i) >> 2;
-    let stop = Math.min(word + NEAR_WORDS, lastWord);
-    for (; word < stop; word++) {
-      const x = (words[word] ?? 0) ^ FOUR_QUOTES;
-      // The lowest bit set marks the first byte of x that is zero (Mycroft's test; higher ones may be wrong).
-      let zeros = (x - 0x01010101) & ~x & 0x80808080;
-      if (zeros === 0) continue;
+    do {
       stop = Math.min(word + NEAR_WORDS, lastWord);
-      for (; zeros !== 0; zeros &= zeros - 1) {
-        const quote = (word << 2) + ((31 - Math.clz32(zeros & -zeros)) >> 3) - base;
+      word = wordWithQuote(words, word, stop);
+      if (word >= stop) break;
+      for (let marks = quotesIn(words[word] ?? 0); marks !== 0; marks &= marks - 1) {
+        const quote = (word << 2) + ((31 - Math.clz32(marks & -marks)) >> 3) - base;
         if (body[quote] === QUOTE && !isEscaped(body, quote, from)) return quote + 1;
       }
-    }
+      word++;
+    } while (word < lastWord);
     const quote = body.indexOf(QUOTE, (word << 2) - base);
     if (quote === -1) return -1;
     if (!isEscaped(body, quote, from)) return quote + 1;
     i = quote + 1;
   }
+}
+
+/** The first word of `[from, stop)` that has a quote in it, or `stop`. On its own, since it is the inner loop. */
+function wordWithQuote(words: Int32Array, from: number, stop: number): number {
+  let word = from;
+  while (word < stop && quotesIn(words[word] ?? 0) === 0) word++;
+  return word;
+}
+
+/** Marks the quotes among four bytes: the lowest mark is right, higher ones may not be (Mycroft's test for zeros). */
+function quotesIn(word: number): number {
+  const x = word ^ 0x22222222;
+  return ((x - 0x01010101) | 0) & ~x & 0x80808080;
 }
 
 /** Whether an odd run of backslashes precedes. @param floor Where no escape is open. */
