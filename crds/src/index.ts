@@ -1,0 +1,7 @@
+export {
+  NotStructuralError,
+  toStructuralSchema,
+  type KubernetesMeta,
+  type StructuralSchema,
+  type ValidationRule,
+} from './structural-schema.ts';
