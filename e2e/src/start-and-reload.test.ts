@@ -46,7 +46,13 @@ describe('a start that cannot work fails closed, in one line that names the prob
     };
     const { code, stderr } = await runGateway(['--config', file(document)]);
     expect(code).toBe(1);
-    for (const part of ['acess_control', 'did you mean', 'access_control', 'session.jwt_secret', 'store.postgres_url']) {
+    for (const part of [
+      'acess_control',
+      'did you mean',
+      'access_control',
+      'session.jwt_secret',
+      'store.postgres_url',
+    ]) {
       expect(stderr.toLowerCase()).toContain(part);
     }
     expect(stderr).not.toContain('short');

@@ -87,6 +87,11 @@ async function serve(configPath: string): Promise<number> {
   return 0;
 }
 
+// `claude-gateway --print-schema | head`: a reader that has seen enough is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
+
 try {
   process.exitCode = await run(parseCommandLine(process.argv.slice(2)));
 } catch (error) {

@@ -94,12 +94,12 @@ export class Gateway {
         runtime.rules,
         runtime.handle,
       );
-      await listener.listen();
+      const port = await listener.listen();
       log.info(
         {
           version: options.version,
           host: config.listen.host,
-          port: config.listen.port,
+          port,
           public_url: publicUrlOf(config),
           identity_providers: config.oidc.map(({ issuer }) => issuer),
           upstreams: config.upstreams.map(({ name }) => name),
