@@ -137,10 +137,8 @@ function unknownKey(key: string, message: string, document: unknown, path: Path)
   if (allowed.includes(key)) {
     return { path: [...path, key], message: 'cannot be combined with the other keys here', isKey: true };
   }
-  const suggestion = closestName(
-    key,
-    allowed.filter((name) => !taken.has(name)),
-  );
+  const free = allowed.filter((name) => !taken.has(name));
+  const suggestion = closestName(key, free) ?? closestName(key, allowed);
   return { path: [...path, key], message, isKey: true, ...(suggestion === undefined ? {} : { suggestion }) };
 }
 

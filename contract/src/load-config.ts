@@ -107,7 +107,7 @@ function validSections(raw: Readonly<Record<string, unknown>>): Partial<GatewayC
 
 /** Names under which secrets stand; what is below them is not shown either. */
 const SECRET =
-  /secret|passw|token|^auth$|^key$|_key$|api_?key|pem$|credential|^headers$|^env$|cookie|postgres_url|extra_auth_params|^(cli|code|settings|desktop)$/i;
+  /secret|passw|token$|^auth$|^key$|_key$|api_?key|pem$|credential|^headers$|^env$|cookie|postgres_url|extra_auth_params|^(cli|code|settings|desktop)$/i;
 
 function toProblem(issue: Issue, document: unknown, expansion: Expansion, yaml: YamlSource): ConfigProblem {
   const { path, message, suggestion, missing, isKey } = issue;

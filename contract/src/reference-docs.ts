@@ -104,7 +104,7 @@ function table(rows: readonly Row[]): string[] {
 }
 
 function typeOf(schema: JsonSchema): string {
-  if (schema.const !== undefined) return `\`${String(schema.const)}\``;
+  if (schema.const !== undefined) return `\`${JSON.stringify(schema.const).replaceAll('"', '')}\``;
   if (schema.enum !== undefined) return schema.enum.map((value) => `\`${String(value)}\``).join(', ');
   const forms = schema.anyOf ?? schema.oneOf;
   if (forms !== undefined) {
@@ -112,20 +112,10 @@ function typeOf(schema: JsonSchema): string {
       ? forms.map(({ required = [] }) => required.map((key) => `\`${key}\``).join(' + ')).join(' or ')
       : [...new Set(forms.map(typeOf))].join(' or ');
   }
-  switch (schema.type) {
-    case 'array':
-      return `list of ${plural(typeOf(schema.items ?? {}))}`;
-    case 'object':
-      return schema.properties === undefined ? mapType(schema) : 'map';
-    case 'integer':
-      return 'whole number';
-    case 'number':
-    case 'string':
-    case 'boolean':
-      return schema.type;
-    default:
-      return 'anything';
-  }
+  if (schema.type === 'array') return `list of ${plural(typeOf(schema.items ?? {}))}`;
+  if (schema.type === 'object') return schema.properties === undefined ? mapType(schema) : 'map';
+  if (schema.type === 'integer') return 'whole number';
+  return schema.type ?? 'anything';
 }
 
 const plural = (type: string): string =>

@@ -4,7 +4,7 @@ import type { ConfigProblem, Path } from './problem.ts';
 /** A parsed YAML file: plain values, and where in the text each of them stands. */
 export interface YamlSource {
   readonly value: unknown;
-  /** Line (from 1) of the key or list entry at a path, or of its nearest ancestor in the file. */
+  /** Line (from 1) of the key or list entry at a path, or of its nearest ancestor below the top. */
   lineOf(path: Path): number | undefined;
 }
 
@@ -57,9 +57,8 @@ function yamlMessage(code: string, message: string): string {
 }
 
 function lineOf(document: Document.Parsed, path: Path, lineCounter: LineCounter): number | undefined {
-  if (path.length === 0) return undefined;
   let node: Node | null = document.contents;
-  let offset: number | undefined = node?.range?.[0];
+  let offset: number | undefined;
   for (const part of path) {
     const step = stepInto(isAlias(node) ? node.resolve(document) : node, part);
     if (step === undefined) break;

@@ -57,9 +57,12 @@ export function isLoopbackHost(host: string): boolean {
   );
 }
 
+const UNSPECIFIED = new Set(['0.0.0.0', '[::]']);
+
+/** A URL of this machine. Connecting to the unspecified address leads here too. */
 export function isLoopbackUrl(text: string): boolean {
   const url = parseHttpUrl(text);
-  return url !== undefined && isLoopbackHost(url.hostname);
+  return url !== undefined && (isLoopbackHost(url.hostname) || UNSPECIFIED.has(url.hostname));
 }
 
 /** `https://` to anywhere, `http://` to this machine only. */

@@ -19,7 +19,6 @@ const RESERVED_HEADERS = new Set([
   'host',
   'keep-alive',
   'proxy-authorization',
-  'proxy-connection',
   'te',
   'trailer',
   'transfer-encoding',

@@ -29,7 +29,7 @@ const anthropicAuth = z
 
 const anthropic = z
   .strictObject({
-    provider: z.literal('anthropic'),
+    provider: z.literal('anthropic').describe('Kind of upstream; decides the other keys.'),
     ...commonUpstreamShape,
     models: upstreamModels.optional(),
     base_url: fetchableUrl().default('https://api.anthropic.com').describe('Endpoint of the Messages API.'),
@@ -43,7 +43,7 @@ const anthropic = z
 
 const bedrock = z
   .strictObject({
-    provider: z.literal('bedrock'),
+    provider: z.literal('bedrock').describe('Kind of upstream; decides the other keys.'),
     ...commonUpstreamShape,
     models: upstreamModels.optional(),
     region: awsRegion,
@@ -56,7 +56,7 @@ const bedrock = z
 
 const mantle = z
   .strictObject({
-    provider: z.literal('mantle'),
+    provider: z.literal('mantle').describe('Kind of upstream; decides the other keys.'),
     ...commonUpstreamShape,
     models: upstreamModels,
     region: awsRegion,
@@ -73,7 +73,7 @@ const headerValue = z
 
 const anthropicAws = z
   .strictObject({
-    provider: z.literal('anthropicAws'),
+    provider: z.literal('anthropicAws').describe('Kind of upstream; decides the other keys.'),
     ...commonUpstreamShape,
     models: upstreamModels.optional(),
     region: awsRegion,
@@ -89,7 +89,7 @@ const identifier = (what: string) =>
 
 const anthropicGoogleCloud = z
   .strictObject({
-    provider: z.literal('anthropicGoogleCloud'),
+    provider: z.literal('anthropicGoogleCloud').describe('Kind of upstream; decides the other keys.'),
     ...commonUpstreamShape,
     models: upstreamModels.optional(),
     project_id: identifier('a Google Cloud project').describe('Google Cloud project.'),
@@ -108,7 +108,7 @@ const anthropicGoogleCloud = z
 
 const vertex = z
   .strictObject({
-    provider: z.literal('vertex'),
+    provider: z.literal('vertex').describe('Kind of upstream; decides the other keys.'),
     ...commonUpstreamShape,
     models: upstreamModels.optional(),
     region: nonEmpty().describe('Google Cloud region, or global.'),
@@ -126,7 +126,7 @@ const vertex = z
 
 const foundry = z
   .strictObject({
-    provider: z.literal('foundry'),
+    provider: z.literal('foundry').describe('Kind of upstream; decides the other keys.'),
     ...commonUpstreamShape,
     models: upstreamModels.optional(),
     resource: z
