@@ -4,7 +4,12 @@ const rooms = ['auth', 'policy', 'spend', 'upstream', 'telemetry', 'admin'];
 /** @type {import('dependency-cruiser').IConfiguration} */
 export default {
   forbidden: [
-    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    {
+      name: 'no-cycles',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
     {
       name: 'contract-and-crds-stand-alone',
       comment: 'contract and crds import nothing of ours',

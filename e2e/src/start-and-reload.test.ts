@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { freePort, GatewayProcess, runGateway } from './harness/gateway-process.ts';
+import type { GatewayProcess } from './harness/gateway-process.ts';
+import { freePort, runGateway } from './harness/gateway-process.ts';
 import { signIn } from './harness/sign-in.ts';
 import { startStack, type Stack } from './harness/stack.ts';
 

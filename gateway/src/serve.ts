@@ -69,7 +69,7 @@ export class Gateway {
 
     const store = await openStore(storeOptions(config, log));
     try {
-      let listener: Listener | undefined;
+      let isDraining = (): boolean => false;
       const resources: Resources = {
         store,
         log,
@@ -78,11 +78,11 @@ export class Gateway {
         version: options.version,
         allowLoopback: options.allowLoopback,
         proxy: options.proxy,
-        isDraining: () => listener?.draining ?? false,
+        isDraining: () => isDraining(),
       };
       const runtime = await createRuntime(config, resources);
       for (const warning of runtime.warnings) log.warn(warning);
-      listener = new Listener(
+      const listener = new Listener(
         {
           host: config.listen.host,
           port: config.listen.port,
@@ -94,6 +94,7 @@ export class Gateway {
         runtime.rules,
         runtime.handle,
       );
+      isDraining = () => listener.draining;
       const port = await listener.listen();
       log.info(
         {

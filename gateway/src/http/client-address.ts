@@ -25,7 +25,7 @@ export class AddressSet {
     const parsed = parseAddress(address);
     if (parsed === undefined) return false;
     const ranges = parsed.kind() === 'ipv4' ? this.#v4 : this.#v6;
-    return ranges.some(([base, bits]) => parsed.match(base as never, bits));
+    return ranges.some(([base, bits]) => parsed.match(base, bits));
   }
 }
 

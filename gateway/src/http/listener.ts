@@ -11,7 +11,8 @@ import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Audit } from '../observe/audit.ts';
 import type { Log } from '../observe/log.ts';
-import { AddressSet, resolveClientAddress } from './client-address.ts';
+import type { AddressSet } from './client-address.ts';
+import { resolveClientAddress } from './client-address.ts';
 import { setContext, type RequestContext } from './context.ts';
 import { ApiError, sendApiError } from './errors.ts';
 
