@@ -16,7 +16,7 @@ COPY bench/package.json bench/
 RUN npm ci --no-audit --no-fund --loglevel=error && rm -rf /root/.npm
 COPY . .
 # Types are checked by `make verify`; here they are only taken away.
-RUN npm run --silent generate && npx tsc --build --noCheck gateway
+RUN npm run --silent generate -w @claude-gateway/prisma && npx tsc --build --noCheck gateway
 ARG SOURCE_DATE_EPOCH=0
 RUN node hack/runtime-tree.mjs /out/app gateway \
  && sh hack/runtime-root.sh /out \

@@ -22,7 +22,7 @@ fi
 schema=prisma/schema.prisma
 generated=prisma/src/generated
 if [[ -f $schema ]] && ! cmp -s "$schema" "$generated/.generated-from.prisma"; then
-  npm run --silent generate >&2 </dev/null
+  npm run --silent generate -w @claude-gateway/prisma >&2 </dev/null
   cp "$schema" "$generated/.generated-from.prisma"
 fi
 

@@ -71,7 +71,7 @@ export class GatewayChild {
 
 /** A shell that waits for our end of a pipe to close, which the kernel sees to however we die. */
 function watch(pid: number): ChildProcess {
-  const child = spawn('/bin/sh', ['-c', 'read -r _; kill -TERM "$1"', 'sh', String(pid)], {
+  const child = spawn('/bin/sh', ['-c', 'read -r _; kill -INT "$1"', 'sh', String(pid)], {
     stdio: ['pipe', 'ignore', 'ignore'],
     cwd: '/',
     detached: true,
