@@ -16,7 +16,9 @@ import { AddressSet } from './http/client-address.ts';
 import type { RequestContext } from './http/context.ts';
 import { ApiError, sendApiError } from './http/errors.ts';
 import { createLandingRouter } from './http/landing.ts';
-import { pathOf, type ListenerRules, type RequestHandler } from './http/listener.ts';
+import type { ListenerRules, RequestHandler } from './http/listener.ts';
+import { logWhenAnswered } from './http/request-log.ts';
+import { isProbe, pathOf } from './http/request-target.ts';
 import { createProbesRouter } from './http/probes.ts';
 import { createAgent, type ProxyOptions } from './net/http-client.ts';
 import type { Audit } from './observe/audit.ts';
@@ -164,6 +166,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
     serve: (principal: Principal) => void,
   ): void => {
     const refuse = (error: unknown): void => {
+      logWhenAnswered(request, response, context);
       sendApiError(response, asApiError(error, context), context.id);
     };
     try {
@@ -176,8 +179,8 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
   };
 
   const handle: RequestHandler = (request, response, context) => {
+    const path = pathOf(request.url ?? '');
     if (request.method === 'POST') {
-      const path = pathOf(request.url ?? '');
       if (isInferencePath(path)) {
         authenticated(request, response, context, (principal) =>
           inference.handle(request, response, context, principal),
@@ -185,10 +188,14 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
         return;
       }
       if (isTelemetryPath(path)) {
-        authenticated(request, response, context, () => discardExport(request, response));
+        authenticated(request, response, context, () => {
+          logWhenAnswered(request, response, context);
+          discardExport(request, response);
+        });
         return;
       }
     }
+    if (!isProbe(path)) logWhenAnswered(request, response, context);
     app(request, response);
   };
 

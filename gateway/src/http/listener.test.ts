@@ -171,3 +171,36 @@ describe('drain', () => {
     expect(await listener.drain(0, 50)).toBe(1);
   });
 });
+
+describe('log lines', () => {
+  it('carry an id that the client sent, and none that is not fit for a log', async () => {
+    const lines: Record<string, unknown>[] = [];
+    const log = createLog('info', {
+      write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>),
+    });
+    const { url } = await start(
+      (request, response) => {
+        contextOf(request).log.info('seen');
+        response.end();
+      },
+      {},
+      { log },
+    );
+    await fetch(url, { headers: { 'x-request-id': 'theirs-1' } });
+    await fetch(url, { headers: { 'x-client-request-id': 'b7c1' } });
+    await fetch(url, { headers: { 'x-request-id': 'a b"c' } });
+    expect(lines.map((line) => line['client_request_id'])).toEqual(['theirs-1', 'b7c1', undefined]);
+  });
+
+  it('say how a refused request was answered, without its query', async () => {
+    const lines: Record<string, unknown>[] = [];
+    const log = createLog('info', {
+      write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>),
+    });
+    const { url } = await start(echo, { deny: new AddressSet(['127.0.0.1']) }, { log });
+    await fetch(`${url}/oauth/callback?code=secret`);
+    while (lines.length === 0) await sleep(5);
+    expect(lines).toMatchObject([{ msg: 'request', method: 'GET', path: '/oauth/callback', status: 403 }]);
+    expect(JSON.stringify(lines)).not.toContain('secret');
+  });
+});

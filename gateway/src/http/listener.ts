@@ -15,6 +15,8 @@ import type { AddressSet } from './client-address.ts';
 import { resolveClientAddress } from './client-address.ts';
 import { setContext, type RequestContext } from './context.ts';
 import { ApiError, sendApiError } from './errors.ts';
+import { clientRequestId, logWhenAnswered } from './request-log.ts';
+import { isProbe, pathOf } from './request-target.ts';
 
 /** Who may connect, and how large a request line may be. Can be replaced while the listener runs. */
 export interface ListenerRules {
@@ -42,9 +44,6 @@ export type RequestHandler = (
   response: ServerResponse,
   context: RequestContext,
 ) => void;
-
-/** Probes come from inside the cluster, where nobody lists addresses: never subject to `allow_cidrs`. */
-const PROBES = new Set(['/healthz', '/readyz']);
 
 /** Tokens that name hundreds of groups pass; Node's own 16 KiB would refuse them. */
 const DEFAULT_MAX_HEADER_BYTES = 64 * 1024;
@@ -157,7 +156,9 @@ export class Listener {
   }
 
   #accept(request: IncomingMessage, response: ServerResponse): void {
-    const { log } = this.#options;
+    const theirId = clientRequestId(request);
+    const log =
+      theirId === undefined ? this.#options.log : this.#options.log.child({ client_request_id: theirId });
     const id = `req_${randomUUID().replaceAll('-', '')}`;
     const clientAddress = resolveClientAddress(
       request.socket.remoteAddress ?? '',
@@ -179,6 +180,7 @@ export class Listener {
         path: pathOf(request.url ?? '').slice(0, 200),
         client_ip: clientAddress,
       });
+      logWhenAnswered(request, response, context);
       sendApiError(response, refusal.error, id);
       return;
     }
@@ -204,7 +206,7 @@ export class Listener {
       };
     }
     if (!deny.empty && deny.has(address)) return { reason: 'deny_cidrs', error: forbidden() };
-    if (!allow.empty && !allow.has(address) && !PROBES.has(pathOf(url))) {
+    if (!allow.empty && !allow.has(address) && !isProbe(pathOf(url))) {
       return { reason: 'allow_cidrs', error: forbidden() };
     }
     return undefined;
@@ -213,12 +215,6 @@ export class Listener {
 
 function forbidden(): ApiError {
   return new ApiError('permission_error', 'This gateway does not serve your network address.');
-}
-
-/** The path of a request target, without its query. */
-export function pathOf(target: string): string {
-  const query = target.indexOf('?');
-  return query === -1 ? target : target.slice(0, query);
 }
 
 function refuseConnection(error: NodeJS.ErrnoException, socket: Duplex): void {

@@ -1,0 +1,37 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { RequestContext } from './context.ts';
+import { pathOf } from './request-target.ts';
+
+/** The longest path in a log line; what is longer was never one of ours. */
+const MAX_PATH = 200;
+
+/**
+ * One log line once the answer is out, for every request but inference, which writes a richer one, and probes, which
+ * say the same every few seconds. The query is left out: it carries codes.
+ */
+export function logWhenAnswered(
+  request: IncomingMessage,
+  response: ServerResponse,
+  context: RequestContext,
+): void {
+  response.once('close', () => {
+    context.log.info(
+      {
+        request_id: context.id,
+        client_ip: context.clientAddress,
+        method: request.method,
+        path: pathOf(request.url ?? '').slice(0, MAX_PATH),
+        // What nginx writes for a client that went before it was answered.
+        status: response.headersSent ? response.statusCode : 499,
+        ms: Math.round(performance.now() - context.startedAt),
+      },
+      'request',
+    );
+  });
+}
+
+/** An id of the client's or of a proxy in front, as far as it is fit for a log line. */
+export function clientRequestId(request: IncomingMessage): string | undefined {
+  const value = request.headers['x-request-id'] ?? request.headers['x-client-request-id'];
+  return typeof value === 'string' && /^[\w.:/+=-]{1,128}$/.test(value) ? value : undefined;
+}
