@@ -99,6 +99,11 @@ build() {
     --build-arg "VERSION=$(node -p 'require("./package.json").version')" \
     --build-arg "CREATED=$(node -p "new Date($epoch * 1000).toISOString()")" \
     . >"$log" 2>&1 || fail 'the build failed:' "$(tail -40 "$log")"
+  # Our own engine has nobody else to tidy it up.
+  if [[ -n ${engine:-} ]]; then
+    "$DOCKER" image prune --force >/dev/null
+    "$DOCKER" builder prune --force --keep-storage 3GB >/dev/null
+  fi
   say "built $tag, $("$DOCKER" image inspect --format '{{.Size}}' "$tag" | awk '{ printf "%.0f MB", $1 / 1e6 }') (log: $log)"
 }
 
