@@ -127,11 +127,12 @@ export class Gateway {
    * @returns how many requests had to be cut.
    */
   async stop(delayMs?: number): Promise<number> {
-    const { delay_seconds: delay, grace_seconds: grace } = this.#version.config.shutdown;
-    this.#options.log.info({ in_flight: this.#listener.inFlight, delay_seconds: delay }, 'draining');
+    const { delay_seconds, grace_seconds } = this.#version.config.shutdown;
+    const delay = delayMs ?? delay_seconds * 1000;
+    this.#options.log.info({ in_flight: this.#listener.inFlight, delay_seconds: delay / 1000 }, 'draining');
     this.#watcher?.close();
     this.#tlsWatcher?.close();
-    const cut = await this.#listener.drain(delayMs ?? delay * 1000, grace * 1000);
+    const cut = await this.#listener.drain(delay, grace_seconds * 1000);
     await this.#reloading;
     clearTimeout(this.#retry);
     await this.#runtime.parts.close();

@@ -5,15 +5,13 @@ import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import pg from 'pg';
 import { openStore } from './store.ts';
+import type { StoreOptions } from './types.ts';
 import { usePostgres } from './testing/postgres.ts';
 
 describe('opening a store', () => {
   const postgres = usePostgres(18);
   const options = { maxConnections: 2, revocationTtlSeconds: 60 };
-  const failure = async (
-    url: string,
-    more: { username?: string; password?: string } = {},
-  ): Promise<string> => {
+  const failure = async (url: string, more: Partial<StoreOptions> = {}): Promise<string> => {
     const error: unknown = await openStore({ url, ...options, connectTimeoutSeconds: 2, ...more }).catch(
       (reason: unknown) => reason,
     );
@@ -42,23 +40,25 @@ describe('opening a store', () => {
 
   it('does not try a wrong password or an unknown database again', async () => {
     const { host, pathname } = new URL(postgres.url);
-    const started = performance.now();
-    expect(await failure(postgres.url, { password: 'hunter2' })).toMatch(
+    const tries: string[] = [];
+    const onEvent: StoreOptions['onEvent'] = (_, message) => tries.push(message);
+    expect(await failure(postgres.url, { password: 'hunter2', onEvent })).toMatch(
       `cannot use PostgreSQL at ${host}${pathname}: password authentication failed for user "postgres" (28P01)`,
     );
-    expect(await failure(with_((url) => (url.pathname = '/nowhere')))).toMatch(
-      /database "nowhere" does not exist/,
-    );
-    expect(performance.now() - started).toBeLessThan(1_500);
+    expect(
+      await failure(
+        with_((url) => (url.pathname = '/nowhere')),
+        { onEvent },
+      ),
+    ).toMatch(/database "nowhere" does not exist/);
+    expect(tries).toEqual([]);
   });
 
   it('gives up on a silent server in time', async () => {
     const server = createServer();
     await new Promise<void>((ready) => server.listen(0, '127.0.0.1', ready));
-    const started = performance.now();
     const { port } = server.address() as { port: number };
     expect(await failure(`postgres://me@127.0.0.1:${port}/db`)).toMatch(/no answer in time|timeout/);
-    expect(performance.now() - started).toBeLessThan(6_000);
     server.close();
   });
 

@@ -55,7 +55,7 @@ async function refusedAfter(replica: TokenServer, bearer: unknown): Promise<numb
       expect(headers.get('x-should-retry')).toBe('false');
       return performance.now() - start;
     }
-    expect(performance.now() - start).toBeLessThan(5000);
+    expect(performance.now() - start).toBeLessThan(20_000);
     await sleep(10);
   }
 }
