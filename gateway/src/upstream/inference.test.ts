@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { once } from 'node:events';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import { connect } from 'node:net';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { ApiError } from '../http/errors.ts';
 import { HELLO, OPEN_POLICY, post, readAll, TestBed, until, type TestGateway } from './testing/harness.ts';
 
@@ -41,7 +41,7 @@ async function raw(gateway: TestGateway, text: string): Promise<string> {
   socket.on('error', () => undefined);
   let received = '';
   socket.on('data', (chunk: Buffer) => (received += chunk.toString()));
-  socket.write(text);
+  socket.write(text, 'latin1');
   await once(socket, 'close');
   return received;
 }
@@ -200,6 +200,39 @@ describe('the response that the client sees', () => {
     expect(gateway.log).toMatchObject([
       { msg: 'inference', request_id: id, ending: 'complete', request_bytes: 90, response_bytes: 2 },
     ]);
+  });
+});
+
+describe('odd bytes in headers', () => {
+  it('of the client are passed on when HTTP allows them, and refused otherwise', async () => {
+    const { url, seen } = await recorder();
+    const gateway = await bed.gateway([url]);
+    const head =
+      'POST /v1/messages?a#|"<> HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 13\r\n';
+    const body = '\r\n\r\n{"model":"a"}';
+    expect(await raw(gateway, `${head}x-stainless-os: caf\xe9\r\nanthropic-x!#: ${body}`)).toMatch(
+      /^HTTP\/1\.1 200 /,
+    );
+    expect(await raw(gateway, `${head}anthropic-beta: a\x7fb${body}`)).toMatch(/^HTTP\/1\.1 400 /);
+    expect(seen).toMatchObject([
+      { url: '/v1/messages?a#|"<>', headers: { 'x-stainless-os': 'caf\xe9', 'anthropic-x!#': '' } },
+    ]);
+  });
+
+  it('of the upstream make the next one answer', async () => {
+    const broken = createServer((socket) => {
+      socket.once('data', () =>
+        socket.end('HTTP/1.1 200 OK\r\nx-bad: a\u0001b\r\ncontent-length: 2\r\n\r\n{}', 'latin1'),
+      );
+    });
+    await new Promise<void>((resolve) => broken.listen(0, '127.0.0.1', resolve));
+    const { port } = broken.address() as AddressInfo;
+    const { url } = await recorder();
+    const gateway = await bed.gateway([`http://127.0.0.1:${port}`, url]);
+    const response = await post(gateway);
+    expect(response.status).toBe(200);
+    expect(response.headers.get('x-bad')).toBeNull();
+    broken.close();
   });
 });
 
