@@ -4,9 +4,10 @@ import { contextOf } from '../../http/context.ts';
 import { OAuthError } from '../../http/errors.ts';
 import type { DeviceDependencies } from './dependencies.ts';
 import { field } from './form.ts';
-import { createSecret, digest } from './secrets.ts';
+import { createSecret } from './secrets.ts';
 import { addressKey, exceeds } from './rate-limit.ts';
 import { createUserCode } from './user-code.ts';
+import { digest } from '../digest.ts';
 
 /** Lifetime of device and user codes, in seconds. */
 export const GRANT_SECONDS = 600;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Request, Response } from 'express';
 import { BrowserCookie, isSameOrigin, sameBrowser } from './browser.ts';
-import { digest } from './secrets.ts';
+import { digest } from '../digest.ts';
 
 const GATEWAY = 'https://gateway.example';
 

@@ -1,6 +1,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { Request, Response } from 'express';
-import { createSecret, digest } from './secrets.ts';
+import { createSecret } from './secrets.ts';
+import { digest } from '../digest.ts';
 
 /** Long enough to read the page, find one's phone for a second factor and come back. */
 const COOKIE_SECONDS = 3600;

@@ -10,7 +10,6 @@ import { createLog } from '../../observe/log.ts';
 import type { OidcProvider } from '../oidc/provider.ts';
 import { createOidcProvider } from '../oidc/relying-party.ts';
 import type { SignInProvider } from './dependencies.ts';
-import { digest } from './secrets.ts';
 import {
   authorize,
   Browser,
@@ -20,6 +19,7 @@ import {
   type Answer,
   type Replica,
 } from './testing/harness.ts';
+import { digest } from '../digest.ts';
 
 let postgres: RunningPostgres;
 let store: Store;

@@ -3,7 +3,6 @@ import { startPostgres, type RunningPostgres } from '@claude-gateway/dev';
 import { openStore, type Store } from '@claude-gateway/prisma';
 import { request } from 'undici';
 import { IdentityProviderUnavailable, SignInRefused } from '../oidc/errors.ts';
-import { digest } from './secrets.ts';
 import {
   authorize,
   Browser,
@@ -17,6 +16,7 @@ import {
   type Replica,
   type ReplicaOptions,
 } from './testing/harness.ts';
+import { digest } from '../digest.ts';
 
 let postgres: RunningPostgres;
 let store: Store;

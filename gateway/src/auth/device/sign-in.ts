@@ -18,8 +18,9 @@ import { answerPage, audit, auditDenied } from './answers.ts';
 import { BrowserCookie, sameBrowser } from './browser.ts';
 import type { DeviceDependencies, SignInProvider } from './dependencies.ts';
 import { field } from './form.ts';
-import { createSecret, digest } from './secrets.ts';
+import { createSecret } from './secrets.ts';
 import { exceeds } from './rate-limit.ts';
+import { digest } from '../digest.ts';
 
 /** How often one code may be taken to an identity provider: room for mistakes, not for filling the store. */
 const SIGN_INS_PER_GRANT = { max: 20, window_seconds: 600 };

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { createSealer } from '../session/sealer.ts';
-import { digest } from './secrets.ts';
 import { openTicket, sealTicket } from './ticket.ts';
+import { digest } from '../digest.ts';
 
 const sealer = createSealer(['a secret of at least thirty-two bytes']);
 const browser = digest('one browser');

@@ -3,9 +3,10 @@ import type { DeviceGrantStore, SessionStore } from '@claude-gateway/prisma';
 import { OAuthError } from '../../http/errors.ts';
 import type { Audit } from '../../observe/audit.ts';
 import { tokenResponse, type Grant } from './grant.ts';
-import { hashToken, type RefreshTokens } from './refresh-token.ts';
+import type { RefreshTokens } from './refresh-token.ts';
 import { holderOf } from './session-holder.ts';
 import type { Tokens } from './tokens.ts';
+import { digest } from '../digest.ts';
 
 export const DEVICE_CODE_GRANT = 'urn:ietf:params:oauth:grant-type:device_code';
 
@@ -32,7 +33,7 @@ const NOT_YET = {
 export function deviceCodeGrant(deps: DeviceCodeGrantDeps): Grant {
   return async (form, context) => {
     const now = deps.clock();
-    const poll = await deps.deviceGrants.poll(hashToken(form.require('device_code')), now);
+    const poll = await deps.deviceGrants.poll(digest(form.require('device_code')), now);
     if (poll.state !== 'approved') throw new OAuthError(poll.state, NOT_YET[poll.state]);
 
     const { identity, idpRefreshTokenSealed } = poll;
@@ -41,7 +42,7 @@ export function deviceCodeGrant(deps: DeviceCodeGrantDeps): Grant {
     await deps.sessions.create({
       id,
       identity,
-      refreshTokenHash: refreshToken === undefined ? null : hashToken(refreshToken),
+      refreshTokenHash: refreshToken === undefined ? null : digest(refreshToken),
       idpRefreshTokenSealed,
       now,
     });

@@ -11,10 +11,11 @@ import type { Audit } from '../../observe/audit.ts';
 import { IdentityProviderUnavailable, SignInRefused } from '../oidc/errors.ts';
 import type { OidcProvider, SignedIn } from '../oidc/provider.ts';
 import { tokenResponse, tryAgain, type Grant, type TokenResponse } from './grant.ts';
-import { hashToken, type RefreshTokens } from './refresh-token.ts';
+import type { RefreshTokens } from './refresh-token.ts';
 import { IDP_REFRESH_TOKEN, UnsealError, type Sealer } from './sealer.ts';
 import { holderOf } from './session-holder.ts';
 import type { Tokens } from './tokens.ts';
+import { digest } from '../digest.ts';
 
 export interface RefreshGrantDeps {
   readonly sessions: Pick<SessionStore, 'claimRefresh' | 'releaseRefresh' | 'rotate' | 'revoke'>;
@@ -48,7 +49,7 @@ const ROTATE_RETRY_MS = [200, 1000, 3000];
 export function refreshGrant(deps: RefreshGrantDeps): Grant {
   return async (form, context) => {
     const token = form.require('refresh_token');
-    const claim = await claimed(deps, hashToken(token));
+    const claim = await claimed(deps, digest(token));
     switch (claim.state) {
       case 'claimed':
         return askProvider(deps, context, claim.session, token);
@@ -119,8 +120,8 @@ async function askProvider(
   // A provider that does not rotate repeats nothing (RFC 6749 §6): its token stays good.
   const nextIdpToken = deps.sealer.seal(IDP_REFRESH_TOKEN, signedIn.refreshToken ?? idpRefreshToken);
   const rotated = await rotate(deps, session.id, {
-    usedTokenHash: hashToken(token),
-    newTokenHash: hashToken(successor),
+    usedTokenHash: digest(token),
+    newTokenHash: digest(successor),
     identity,
     idpRefreshTokenSealed: nextIdpToken,
     now: deps.clock(),

@@ -1,4 +1,5 @@
-import { createHash, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
+import { digest } from '../digest.ts';
 
 /** Lets secret scanners, and people who find one in a log, see what it is. */
 const PREFIX = 'cgr_';
@@ -22,11 +23,6 @@ export interface RefreshTokens {
   currentFrom(token: string, currentHash: Buffer): string | undefined;
 }
 
-/** What the store keeps of a token. Looking a token up by its digest leaks nothing through timing. */
-export function hashToken(token: string): Buffer {
-  return createHash('sha256').update(token).digest();
-}
-
 /** @param secrets `session.jwt_secret`: index 0 derives successors, all of them recognise one. */
 export function createRefreshTokens(secrets: readonly string[]): RefreshTokens {
   const keys = secrets.map((secret) =>
@@ -46,7 +42,7 @@ export function createRefreshTokens(secrets: readonly string[]): RefreshTokens {
         let candidate = token;
         for (let step = 0; step < MAX_STEPS; step++) {
           candidate = derive(key, candidate);
-          if (timingSafeEqual(hashToken(candidate), currentHash)) return candidate;
+          if (timingSafeEqual(digest(candidate), currentHash)) return candidate;
         }
       }
       return undefined;

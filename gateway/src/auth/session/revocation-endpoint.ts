@@ -4,8 +4,8 @@ import { contextOf } from '../../http/context.ts';
 import type { Audit } from '../../observe/audit.ts';
 import type { Principal } from '../../principal.ts';
 import { oauthFormOf } from './oauth-form.ts';
-import { hashToken } from './refresh-token.ts';
 import { InvalidToken, type Tokens } from './tokens.ts';
+import { digest } from '../digest.ts';
 
 export interface RevocationDeps {
   readonly sessions: Pick<SessionStore, 'revoke' | 'revokeByRefreshToken'>;
@@ -29,7 +29,7 @@ export function revokeToken(deps: RevocationDeps): RequestHandler {
     const principal = await verified(deps.tokens, token);
     let sessionId: string | null;
     if (principal === undefined) {
-      sessionId = await deps.sessions.revokeByRefreshToken(hashToken(token), 'sign_out', now);
+      sessionId = await deps.sessions.revokeByRefreshToken(digest(token), 'sign_out', now);
     } else {
       sessionId = principal.sid;
       await deps.sessions.revoke(principal.sid, 'sign_out', now);

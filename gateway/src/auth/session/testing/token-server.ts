@@ -10,10 +10,11 @@ import type { OidcProvider } from '../../oidc/provider.ts';
 import { Authenticator } from '../authenticator.ts';
 import { DEVICE_CODE_GRANT } from '../device-code-grant.ts';
 import type { Grant } from '../grant.ts';
-import { createRefreshTokens, hashToken } from '../refresh-token.ts';
+import { createRefreshTokens } from '../refresh-token.ts';
 import { createSealer, IDP_REFRESH_TOKEN } from '../sealer.ts';
 import { createTokenRouter } from '../token-endpoint.ts';
 import { createTokens, type Tokens } from '../tokens.ts';
+import { digest } from '../../digest.ts';
 
 export const SECRET = 'a-secret-of-at-least-thirty-two-bytes!!';
 
@@ -125,15 +126,15 @@ export async function waitingDevice(
   const deviceCode = randomBytes(32).toString('base64url');
   const userCode = randomUUID();
   await store.deviceGrants.create({
-    deviceCodeHash: hashToken(deviceCode),
-    userCodeHash: hashToken(userCode),
+    deviceCodeHash: digest(deviceCode),
+    userCodeHash: digest(userCode),
     surface: 'claude_code',
     clientAddress: '192.0.2.7',
     createdAt: now,
     expiresAt: new Date(now.getTime() + 600_000),
     intervalSeconds: 5,
   });
-  const grant = await store.deviceGrants.findByUserCode(hashToken(userCode), now);
+  const grant = await store.deviceGrants.findByUserCode(digest(userCode), now);
   return { deviceCode, grantId: grant!.id };
 }
 
