@@ -9,11 +9,11 @@ import { answerPage, audit, auditDenied } from './answers.ts';
 import { BrowserCookie, isSameOrigin } from './browser.ts';
 import type { DeviceDependencies } from './dependencies.ts';
 import { field } from './form.ts';
-import { digest } from './secrets.ts';
 import { startSignIn } from './sign-in.ts';
 import { addressKey, exceeds } from './rate-limit.ts';
 import { openTicket, sealTicket, type Ticket } from './ticket.ts';
 import { normaliseUserCode } from './user-code.ts';
+import { digest } from '../digest.ts';
 
 /** A form that asks for the code stays good as long as the browser's cookie. */
 const ENTRY_MS = 3_600_000;
@@ -36,11 +36,7 @@ export function createVerification(deps: DeviceDependencies): {
       if (given === undefined || given === '') return askForCode(deps, request, response, {});
       const userCode = normaliseUserCode(given);
       if (userCode === undefined) {
-        return askForCode(deps, request, response, {
-          value: given.slice(0, 32),
-          problem: MALFORMED_CODE,
-          status: 400,
-        });
+        return askAgain(deps, request, response, given);
       }
       // What another site embeds, or a browser fetches ahead of time, must not use up the person's attempts.
       if (!isNavigation(request)) return askForCode(deps, request, response, { value: userCode });
@@ -57,11 +53,7 @@ export function createVerification(deps: DeviceDependencies): {
       const given = field(request.body, 'user_code') ?? '';
       const userCode = normaliseUserCode(given);
       if (userCode === undefined) {
-        return askForCode(deps, request, response, {
-          value: given.slice(0, 32),
-          problem: MALFORMED_CODE,
-          status: 400,
-        });
+        return askAgain(deps, request, response, given);
       }
       await confirmCode(deps, request, response, userCode);
     },
@@ -107,6 +99,11 @@ function askForCode(
   const ticket = sealTicket(deps.sealer, { userCode: null, grantId: null }, browser, expires);
   const page = { ...codeEntryPage({ ticket, value, problem }), ...(status !== undefined && { status }) };
   answerPage(deps, request, response, page, { forms: true });
+}
+
+/** What was typed is no code: shown again with what is wrong. */
+function askAgain(deps: DeviceDependencies, request: Request, response: Response, typed: string): void {
+  askForCode(deps, request, response, { value: typed.slice(0, 32), problem: MALFORMED_CODE, status: 400 });
 }
 
 /** Looks a code up, which counts against the limit of the address, and asks whether it is the person's own. */
