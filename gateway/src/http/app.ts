@@ -1,15 +1,8 @@
 import express, { type ErrorRequestHandler, type Express, type RequestHandler, type Router } from 'express';
 import { ApiError, OAuthError, sendApiError, sendOAuthError } from './errors.ts';
 import { contextOf } from './context.ts';
-
-/** Headers of every answer that a browser may see. Pages add their own Content-Security-Policy. */
-const SECURITY_HEADERS: Readonly<Record<string, string>> = {
-  'x-content-type-options': 'nosniff',
-  'x-frame-options': 'DENY',
-  'referrer-policy': 'no-referrer',
-  'cross-origin-opener-policy': 'same-origin',
-  'cross-origin-resource-policy': 'same-origin',
-};
+import { BROWSER_HEADERS } from './page.ts';
+import { loggedPath } from './request-target.ts';
 
 /**
  * The slow surface as one Express application: everything but inference and telemetry (see docs/adr/0001).
@@ -30,12 +23,12 @@ export function createApp(routers: readonly Router[]): Express {
 }
 
 const securityHeaders: RequestHandler = (_request, response, next) => {
-  response.set(SECURITY_HEADERS);
+  response.set(BROWSER_HEADERS);
   next();
 };
 
 const notFound: RequestHandler = (request, response) => {
-  const what = `${request.method} ${request.path.slice(0, 200)}`;
+  const what = `${request.method} ${loggedPath(request.path)}`;
   sendApiError(
     response,
     new ApiError('not_found_error', `This gateway has nothing at ${what}.`),

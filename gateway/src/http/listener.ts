@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import {
   createServer as createHttpServer,
+  STATUS_CODES,
   type IncomingMessage,
   type Server,
   type ServerResponse,
@@ -16,7 +17,7 @@ import { resolveClientAddress } from './client-address.ts';
 import { setContext, type RequestContext } from './context.ts';
 import { ApiError, sendApiError } from './errors.ts';
 import { clientRequestId, logWhenAnswered } from './request-log.ts';
-import { isProbe, pathOf } from './request-target.ts';
+import { isProbe, loggedPath, pathOf } from './request-target.ts';
 
 /** Who may connect, and how large a request line may be. Can be replaced while the listener runs. */
 export interface ListenerRules {
@@ -159,7 +160,7 @@ export class Listener {
     const theirId = clientRequestId(request);
     const log =
       theirId === undefined ? this.#options.log : this.#options.log.child({ client_request_id: theirId });
-    const id = `req_${randomUUID().replaceAll('-', '')}`;
+    const id = newRequestId();
     const clientAddress = resolveClientAddress(
       request.socket.remoteAddress ?? '',
       request.headers['x-forwarded-for'],
@@ -177,7 +178,7 @@ export class Listener {
       this.#options.audit('access.denied', {
         request_id: id,
         reason: refusal.reason,
-        path: pathOf(request.url ?? '').slice(0, 200),
+        path: loggedPath(request.url ?? ''),
         client_ip: clientAddress,
       });
       logWhenAnswered(request, response, context);
@@ -213,6 +214,10 @@ export class Listener {
   }
 }
 
+function newRequestId(): string {
+  return `req_${randomUUID().replaceAll('-', '')}`;
+}
+
 function forbidden(): ApiError {
   return new ApiError('permission_error', 'This gateway does not serve your network address.');
 }
@@ -223,10 +228,10 @@ function refuseConnection(error: NodeJS.ErrnoException, socket: Duplex): void {
     return;
   }
   const refusal = CLIENT_ERRORS[error.code ?? ''] ?? BAD_REQUEST;
-  const id = `req_${randomUUID().replaceAll('-', '')}`;
+  const id = newRequestId();
   const body = refusal.toBody(id);
   socket.end(
-    `HTTP/1.1 ${refusal.status} ${refusal.status === 431 ? 'Request Header Fields Too Large' : 'Bad Request'}\r\n` +
+    `HTTP/1.1 ${refusal.status} ${STATUS_CODES[refusal.status]}\r\n` +
       `content-type: application/json\r\nrequest-id: ${id}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
       `connection: close\r\n\r\n${body}`,
   );

@@ -27,6 +27,15 @@ export interface PageResponse extends Page {
   readonly headers?: OutgoingHttpHeaders;
 }
 
+/** Headers of every answer that a browser may see, page or not. */
+export const BROWSER_HEADERS: Readonly<Record<string, string>> = {
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+};
+
 const PRODUCT = 'Claude Gateway';
 
 /** An arch to go through. */
@@ -87,11 +96,7 @@ export function pageHeaders(page: Pick<PageResponse, 'formActionOrigins' | 'secu
   return {
     'content-security-policy': contentSecurityPolicy(page.formActionOrigins),
     'cache-control': 'no-store',
-    'referrer-policy': 'no-referrer',
-    'x-content-type-options': 'nosniff',
-    'x-frame-options': 'DENY',
-    'cross-origin-opener-policy': 'same-origin',
-    'cross-origin-resource-policy': 'same-origin',
+    ...BROWSER_HEADERS,
     // Without includeSubDomains: the gateway's host does not speak for its neighbours.
     ...(page.secure ? { 'strict-transport-security': 'max-age=31536000' } : {}),
   };

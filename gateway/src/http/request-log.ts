@@ -1,9 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RequestContext } from './context.ts';
-import { pathOf } from './request-target.ts';
-
-/** The longest path in a log line; what is longer was never one of ours. */
-const MAX_PATH = 200;
+import { loggedPath } from './request-target.ts';
 
 /**
  * One log line once the answer is out, for every request but inference, which writes a richer one, and probes, which
@@ -20,7 +17,7 @@ export function logWhenAnswered(
         request_id: context.id,
         client_ip: context.clientAddress,
         method: request.method,
-        path: pathOf(request.url ?? '').slice(0, MAX_PATH),
+        path: loggedPath(request.url ?? ''),
         // What nginx writes for a client that went before it was answered.
         status: response.headersSent ? response.statusCode : 499,
         ms: Math.round(performance.now() - context.startedAt),
