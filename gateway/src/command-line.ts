@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import type { RevokeTarget } from './auth/session/revoke-command.ts';
 
 export type Command =
   | { readonly kind: 'serve'; readonly config: string }
@@ -8,9 +9,6 @@ export type Command =
   | { readonly kind: 'sessions'; readonly config: string; readonly user: string | undefined }
   | { readonly kind: 'version' }
   | { readonly kind: 'help' };
-
-export type RevokeTarget =
-  { readonly user: string } | { readonly sub: string } | { readonly session: string };
 
 /** What was typed makes no sense; the message says what to type instead. */
 export class UsageError extends Error {
