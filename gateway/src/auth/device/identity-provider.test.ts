@@ -1,11 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import {
-  startIdentityProvider,
-  startPostgres,
-  type RunningIdentityProvider,
-  type RunningPostgres,
-} from '@claude-gateway/dev';
-import { openStore, type Store } from '@claude-gateway/prisma';
+import { startIdentityProvider, type RunningIdentityProvider } from '@claude-gateway/dev';
 import { createLog } from '../../observe/log.ts';
 import type { OidcProvider } from '../oidc/provider.ts';
 import { createOidcProvider } from '../oidc/relying-party.ts';
@@ -20,26 +14,23 @@ import {
   type Replica,
 } from './testing/harness.ts';
 import { digest } from '../digest.ts';
+import { useStores } from '../testing/stores.ts';
 
-let postgres: RunningPostgres;
-let store: Store;
+const database = useStores();
 let identityProvider: RunningIdentityProvider;
 let provider: OidcProvider;
 let replicas: readonly [Replica, Replica];
 let browser: Browser;
 
 beforeAll(async () => {
-  postgres = await startPostgres();
-  store = await openStore({
-    url: await postgres.createDatabase(),
-    maxConnections: 4,
-    connectTimeoutSeconds: 20,
-    revocationTtlSeconds: 3600,
-  });
   const providers: SignInProvider[] = [];
-  const first = await startReplica({ store, providers });
+  const first = await startReplica({ store: database.store, providers });
   // Both answer under one name, as behind a load balancer.
-  const second = await startReplica({ store, providers, settings: { publicUrl: first.origin } });
+  const second = await startReplica({
+    store: database.store,
+    providers,
+    settings: { publicUrl: first.origin },
+  });
   replicas = [first, second];
   const redirectUri = `${first.origin}/oauth/callback`;
   identityProvider = await startIdentityProvider({
@@ -61,8 +52,6 @@ afterAll(async () => {
   await Promise.all((replicas ?? []).map((replica) => replica.stop()));
   await provider?.close();
   await identityProvider?.stop();
-  await store?.close();
-  await postgres?.stop();
 });
 
 let person = 0;
@@ -103,7 +92,7 @@ describe('sign-in at a real OpenID provider', () => {
     const done = await browser.get(replicas[1].origin, callback);
     expect([done.status, headingOf(done)]).toEqual([200, 'You are signed in']);
     expect(done.text).toContain('alice@corp.example');
-    expect(await store.deviceGrants.poll(digest(under.deviceCode), new Date())).toMatchObject({
+    expect(await database.store.deviceGrants.poll(digest(under.deviceCode), new Date())).toMatchObject({
       state: 'approved',
       identity: { sub: 'main:alice', provider: 'main', groups: ['eng'] },
     });
@@ -120,7 +109,7 @@ describe('sign-in at a real OpenID provider', () => {
     expect([answer.status, headingOf(answer)]).toEqual([403, 'You were not signed in']);
     expect(answer.text).toMatch(/href="\/device\?user_code=/);
     expect(replicas[1].audited.at(-1)).toMatchObject({ evt: 'auth.denied', reason: 'idp_denied' });
-    expect(await store.deviceGrants.poll(digest(under.deviceCode), new Date())).toMatchObject({
+    expect(await database.store.deviceGrants.poll(digest(under.deviceCode), new Date())).toMatchObject({
       state: 'authorization_pending',
     });
   });
@@ -141,7 +130,7 @@ describe('sign-in at a real OpenID provider', () => {
     callback.set('code', stolen.get('code') ?? '');
     const answer = await browser.get(replicas[0].origin, `/oauth/callback?${callback.toString()}`);
     expect(answer.status).toBe(403);
-    expect(await store.deviceGrants.poll(digest(own.deviceCode), new Date())).toMatchObject({
+    expect(await database.store.deviceGrants.poll(digest(own.deviceCode), new Date())).toMatchObject({
       state: 'authorization_pending',
     });
   });

@@ -1,6 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { startPostgres, type RunningPostgres } from '@claude-gateway/dev';
-import { openStore, type Store } from '@claude-gateway/prisma';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { request } from 'undici';
 import { IdentityProviderUnavailable, SignInRefused } from '../oidc/errors.ts';
 import {
@@ -17,22 +15,9 @@ import {
   type ReplicaOptions,
 } from './testing/harness.ts';
 import { digest } from '../digest.ts';
+import { useStores } from '../testing/stores.ts';
 
-let postgres: RunningPostgres;
-let store: Store;
-beforeAll(async () => {
-  postgres = await startPostgres();
-  store = await openStore({
-    url: await postgres.createDatabase(),
-    maxConnections: 4,
-    connectTimeoutSeconds: 20,
-    revocationTtlSeconds: 3600,
-  });
-});
-afterAll(async () => {
-  await store?.close();
-  await postgres?.stop();
-});
+const database = useStores();
 
 let idp: ScriptedProvider;
 let replica: Replica;
@@ -43,7 +28,7 @@ let device: string;
 let browser: Browser;
 
 async function start(options: Partial<ReplicaOptions> = {}): Promise<Replica> {
-  const started = await startReplica({ store, providers: [idp], ...options });
+  const started = await startReplica({ store: database.store, providers: [idp], ...options });
   replicas.push(started);
   return started;
 }
@@ -71,7 +56,7 @@ async function confirmationPage(
 }
 
 function poll(deviceCode: string, secondsLater = 0) {
-  return store.deviceGrants.poll(digest(deviceCode), new Date(Date.now() + secondsLater * 1000));
+  return database.store.deviceGrants.poll(digest(deviceCode), new Date(Date.now() + secondsLater * 1000));
 }
 
 function results(event: string, at = replica): unknown[] {
@@ -552,7 +537,7 @@ describe('a form that cannot be read', () => {
 describe('without the store', () => {
   it('asks devices and people to come back', async () => {
     const { page } = await confirmationPage();
-    await postgres.pause();
+    await database.postgres.pause();
     const answer = await authorize(replica, device);
     expect([answer.status, answer.json['error']]).toEqual([503, 'temporarily_unavailable']);
     expect(answer.headers['retry-after']).toBe('5');
@@ -570,6 +555,6 @@ describe('without the store', () => {
       expect(text).toContain('Sign-in is not available right now');
     }
     expect((await browser.get(replica.origin, '/device')).status).toBe(200);
-    await postgres.restart();
+    await database.postgres.restart();
   });
 });

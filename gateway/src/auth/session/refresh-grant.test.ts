@@ -1,26 +1,20 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import {
-  startIdentityProvider,
-  startPostgres,
-  type RunningIdentityProvider,
-  type RunningPostgres,
-} from '@claude-gateway/dev';
-import { openStore, type Store } from '@claude-gateway/prisma';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { startIdentityProvider, type RunningIdentityProvider } from '@claude-gateway/dev';
 import { decodeJwt } from 'jose';
 import { createLog } from '../../observe/log.ts';
 import type { OidcProvider } from '../oidc/provider.ts';
 import { createOidcProvider } from '../oidc/relying-party.ts';
 import { signInAtProvider } from './testing/idp-sign-in.ts';
 import { SECRET, signIn, startTokenServer, type Answer, type TokenServer } from './testing/token-server.ts';
+import { useStores } from '../testing/stores.ts';
 
 const CLIENT = { client_id: 'gw', client_secret: 'client-secret-client-secret-client-secret' };
 const REDIRECT_URI = 'https://gateway.corp.example/oauth/callback';
 
-let postgres: RunningPostgres;
 let idp: RunningIdentityProvider;
 let provider: OidcProvider;
 let idpIsBack: () => Promise<void>;
-let stores: Store[];
+const database = useStores(2);
 let replicas: TokenServer[];
 let offset = 0;
 
@@ -46,18 +40,6 @@ async function connectProvider(secret = CLIENT.client_secret): Promise<OidcProvi
   });
 }
 
-beforeAll(async () => {
-  postgres = await startPostgres();
-  const url = await postgres.createDatabase();
-  const open = (): Promise<Store> =>
-    openStore({ url, maxConnections: 4, connectTimeoutSeconds: 10, revocationTtlSeconds: 3600 });
-  stores = [await open(), await open()];
-});
-afterAll(async () => {
-  await Promise.all(stores.map((store) => store.close()));
-  await postgres.stop();
-});
-
 beforeEach(async () => {
   offset = 0;
   idp = await startIdp();
@@ -65,7 +47,7 @@ beforeEach(async () => {
     idp = await startIdp(idp.port);
   };
   provider = await connectProvider();
-  replicas = await Promise.all(stores.map((store) => startTokenServer({ store, provider, clock })));
+  replicas = await Promise.all(database.stores.map((store) => startTokenServer({ store, provider, clock })));
 });
 afterEach(async () => {
   await Promise.all(replicas.map((replica) => replica.stop()));
@@ -75,7 +57,7 @@ afterEach(async () => {
 
 async function begin(user = 'alice'): Promise<Answer> {
   const signedIn = await signInAtProvider(provider, user);
-  return signIn(replicas[0]!, stores[0]!, signedIn.identity, signedIn.refreshToken);
+  return signIn(replicas[0]!, database.store, signedIn.identity, signedIn.refreshToken);
 }
 
 function refresh(token: unknown, replica = 0): Promise<Answer> {
@@ -150,7 +132,7 @@ describe('refresh_token', () => {
   it('does not sign people out over a broken client secret of ours', async () => {
     const first = await begin();
     const misconfigured = await connectProvider('wrong-secret-wrong-secret-wrong-secret-1');
-    const broken = await startTokenServer({ store: stores[0]!, provider: misconfigured, clock });
+    const broken = await startTokenServer({ store: database.store, provider: misconfigured, clock });
     const form = { grant_type: 'refresh_token', refresh_token: String(first.body['refresh_token']) };
     expect((await broken.post('/oauth/token', form)).status).toBe(503);
     await broken.stop();
@@ -198,7 +180,7 @@ describe('refresh_token', () => {
     const first = await begin();
     const second = await refresh(first.body['refresh_token']);
     const secrets = ['a-brand-new-secret-of-32-bytes-or-more', SECRET];
-    const rotated = await startTokenServer({ store: stores[0]!, provider, clock, secrets });
+    const rotated = await startTokenServer({ store: database.store, provider, clock, secrets });
     const ask = (token: unknown): Promise<Answer> =>
       rotated.post('/oauth/token', { grant_type: 'refresh_token', refresh_token: String(token) });
     expect((await ask(first.body['refresh_token'])).body['refresh_token']).toBe(second.body['refresh_token']);
@@ -213,7 +195,7 @@ describe('refresh_token', () => {
 
   it('ends with the provider that the configuration no longer has', async () => {
     const first = await begin();
-    const without = await startTokenServer({ store: stores[0]!, provider: undefined, clock });
+    const without = await startTokenServer({ store: database.store, provider: undefined, clock });
     const form = { grant_type: 'refresh_token', refresh_token: String(first.body['refresh_token']) };
     refused(await without.post('/oauth/token', form));
     await without.stop();

@@ -1,8 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { startPostgres, type RunningPostgres } from '@claude-gateway/dev';
-import { openStore, type Store } from '@claude-gateway/prisma';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import { DEVICE_CODE_GRANT } from './device-code-grant.ts';
 import {
@@ -12,27 +10,16 @@ import {
   type Answer,
   type TokenServer,
 } from './testing/token-server.ts';
+import { useStores } from '../testing/stores.ts';
 
-let postgres: RunningPostgres;
-let stores: Store[];
+const database = useStores(2);
 let replicas: TokenServer[];
 let offset = 0;
 const clock = (): Date => new Date(Date.now() + offset);
 
-beforeAll(async () => {
-  postgres = await startPostgres();
-  const url = await postgres.createDatabase();
-  const open = (): Promise<Store> =>
-    openStore({ url, maxConnections: 4, connectTimeoutSeconds: 10, revocationTtlSeconds: 3600 });
-  stores = [await open(), await open()];
-});
-afterAll(async () => {
-  await Promise.all(stores.map((store) => store.close()));
-  await postgres.stop();
-});
 beforeEach(async () => {
   offset = 0;
-  replicas = await Promise.all(stores.map((store) => startTokenServer({ store, clock })));
+  replicas = await Promise.all(database.stores.map((store) => startTokenServer({ store, clock })));
 });
 afterEach(async () => {
   await Promise.all(replicas.map((replica) => replica.stop()));
@@ -79,7 +66,7 @@ describe('discovery', () => {
 
 describe('device_code', () => {
   it('waits, is told to slow down, and then hands the session out once', async () => {
-    const { deviceCode, grantId } = await waitingDevice(stores[0]!, clock());
+    const { deviceCode, grantId } = await waitingDevice(database.store, clock());
     expect(summary(await poll(deviceCode))).toEqual([400, 'authorization_pending']);
     expect(summary(await poll(deviceCode, 1))).toEqual([400, 'slow_down']);
     offset += 11_000;
@@ -90,7 +77,7 @@ describe('device_code', () => {
       name: null,
       groups: ['eng'],
     };
-    await stores[0]!.deviceGrants.approve(grantId, identity, null, clock());
+    await database.store.deviceGrants.approve(grantId, identity, null, clock());
     const answers = await Promise.all([poll(deviceCode), poll(deviceCode, 1), poll(deviceCode)]);
     const [answer] = answers.filter(({ status }) => status === 200);
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
@@ -109,14 +96,14 @@ describe('device_code', () => {
   });
 
   it('gives a refresh token only if the identity provider gave one, and says who approved', async () => {
-    const without = await signIn(replicas[0]!, stores[0]!, {}, null);
+    const without = await signIn(replicas[0]!, database.store, {}, null);
     expect(without.body).toEqual({
       access_token: expect.any(String),
       token_type: 'Bearer',
       expires_in: 3600,
       email: 'alice@corp.example',
     });
-    const withOne = await signIn(replicas[0]!, stores[0]!, { email: null }, 'idp-token');
+    const withOne = await signIn(replicas[0]!, database.store, { email: null }, 'idp-token');
     expect(withOne.body).toEqual({
       access_token: expect.any(String),
       token_type: 'Bearer',
@@ -126,10 +113,10 @@ describe('device_code', () => {
   });
 
   it('tells denied, expired and unknown', async () => {
-    const denied = await waitingDevice(stores[0]!, clock());
-    await stores[0]!.deviceGrants.deny(denied.grantId, clock());
+    const denied = await waitingDevice(database.store, clock());
+    await database.store.deviceGrants.deny(denied.grantId, clock());
     expect(summary(await poll(denied.deviceCode))).toEqual([400, 'access_denied']);
-    const expired = await waitingDevice(stores[0]!, clock());
+    const expired = await waitingDevice(database.store, clock());
     offset += 600_000;
     expect(summary(await poll(expired.deviceCode))).toEqual([400, 'expired_token']);
     expect(summary(await poll('unknown'))).toEqual([400, 'expired_token']);
@@ -225,7 +212,7 @@ describe('POST /oauth/revoke', () => {
   it.each(['access_token', 'refresh_token'])(
     'signs out by %s on every replica within a second',
     async (kind) => {
-      const { body } = await signIn(replicas[0]!, stores[0]!, {}, 'idp-token');
+      const { body } = await signIn(replicas[0]!, database.store, {}, 'idp-token');
       for (const replica of replicas) expect((await replica.use(body['access_token'])).status).toBe(200);
       const answer = await replicas[0]!.post('/oauth/revoke', {
         token: String(body[kind]),
@@ -247,14 +234,14 @@ describe('POST /oauth/revoke', () => {
   );
 
   it('leaves other sessions of the same person alone', async () => {
-    const first = await signIn(replicas[0]!, stores[0]!, {}, 'idp-token');
-    const second = await signIn(replicas[0]!, stores[0]!, {}, 'idp-token');
+    const first = await signIn(replicas[0]!, database.store, {}, 'idp-token');
+    const second = await signIn(replicas[0]!, database.store, {}, 'idp-token');
     await replicas[0]!.post('/oauth/revoke', { token: String(first.body['access_token']) });
     expect((await replicas[0]!.use(second.body['access_token'])).status).toBe(200);
   });
 
   it('answers 200 to tokens that open nothing, whatever the hint', async () => {
-    const { body } = await signIn(replicas[0]!, stores[0]!, {}, null);
+    const { body } = await signIn(replicas[0]!, database.store, {}, null);
     const token = String(body['access_token']);
     for (const unknown of ['x', 'cgr_x', `${token.slice(0, -4)}AAAA`]) {
       expect(
@@ -270,8 +257,8 @@ describe('POST /oauth/revoke', () => {
 
 describe('with the store away', () => {
   it('asks clients to come back, and lets signed-in people work', async () => {
-    const { body } = await signIn(replicas[0]!, stores[0]!, {}, 'idp-token');
-    await postgres.pause();
+    const { body } = await signIn(replicas[0]!, database.store, {}, 'idp-token');
+    await database.postgres.pause();
     try {
       for (const [path, form] of [
         ['/oauth/token', { grant_type: DEVICE_CODE_GRANT, device_code: 'x' }],
@@ -285,8 +272,8 @@ describe('with the store away', () => {
       }
       expect((await replicas[0]!.use(body['access_token'])).status).toBe(200);
     } finally {
-      await postgres.restart();
-      while (!stores.every(({ revocations }) => revocations.current)) await sleep(20);
+      await database.postgres.restart();
+      while (!database.stores.every(({ revocations }) => revocations.current)) await sleep(20);
     }
     const form = { grant_type: 'refresh_token', refresh_token: String(body['refresh_token']) };
     expect(summary(await replicas[0]!.post('/oauth/token', form))).toEqual([401, 'invalid_grant']);

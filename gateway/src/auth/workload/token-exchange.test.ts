@@ -1,8 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import type { WorkloadIdentityConfig, WorkloadRule } from '@claude-gateway/contract';
-import { startPostgres, type RunningPostgres } from '@claude-gateway/dev';
-import { openStore, type Store } from '@claude-gateway/prisma';
 import { SignJWT, type JWTPayload } from 'jose';
 import { createTestCa } from '../../net/testing/certificates.ts';
 import { TOKEN_EXCHANGE_GRANT } from '../session/token-endpoint.ts';
@@ -10,27 +8,18 @@ import { startTokenServer, type Answer, type TokenServer } from '../session/test
 import { GITHUB, GITLAB, KUBERNETES } from './testing/claims.ts';
 import { startIssuer, type TestIssuer } from './testing/issuer.ts';
 import { createTokenExchange } from './token-exchange.ts';
+import { useStores } from '../testing/stores.ts';
 
 const JWT = 'urn:ietf:params:oauth:token-type:jwt';
 const ID_TOKEN = 'urn:ietf:params:oauth:token-type:id_token';
 const AUDIENCE = 'https://gateway.corp.example';
 
-let postgres: RunningPostgres;
-let store: Store;
+const database = useStores();
 let issuer: TestIssuer;
 let server: TokenServer | undefined;
 let offset = 0;
 const clock = (): Date => new Date(Date.now() + offset);
 
-beforeAll(async () => {
-  postgres = await startPostgres();
-  const url = await postgres.createDatabase();
-  store = await openStore({ url, maxConnections: 3, connectTimeoutSeconds: 10, revocationTtlSeconds: 3600 });
-});
-afterAll(async () => {
-  await store.close();
-  await postgres.stop();
-});
 beforeEach(async () => {
   offset = 0;
   issuer = await startIssuer();
@@ -65,12 +54,12 @@ async function serve(...config: Entry[]): Promise<TokenServer> {
     })),
   }));
   server = await startTokenServer({
-    store,
+    store: database.store,
     clock,
     tokenExchange: ({ tokens, audit, log }) =>
       createTokenExchange({
         config: entries,
-        sessions: store.sessions,
+        sessions: database.store.sessions,
         tokens,
         audit,
         log,
@@ -237,7 +226,7 @@ describe('token exchange', () => {
   it('makes sessions that can be listed and revoked', async () => {
     await serve({ name: 'revocable' });
     const answer = await exchange(await token());
-    const [session] = await store.sessions.list({ sub: 'workload:revocable:job', limit: 5 });
+    const [session] = await database.store.sessions.list({ sub: 'workload:revocable:job', limit: 5 });
     expect(session?.id).toBe((await holder(answer))['sid']);
     expect(session?.identity).toEqual({
       sub: 'workload:revocable:job',
