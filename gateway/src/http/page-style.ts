@@ -299,6 +299,14 @@ const STYLE = css`
   samp {
     font: 0.9375em var(--mono);
   }
+  pre {
+    font: 0.875em/1.5 var(--mono);
+    white-space: pre-wrap;
+    overflow-wrap: anywhere;
+  }
+  pre code {
+    font: inherit;
+  }
   kbd {
     padding: 0.1em 0.35em;
     border: 1px solid var(--line);
