@@ -1,0 +1,128 @@
+import type {
+  BudgetSubject,
+  SpendLimit,
+  TokenUsage,
+  UsageOutcome,
+  UsageRecord,
+  WindowSpec,
+  WindowState,
+} from '@claude-gateway/prisma';
+
+/** Everything that a request may use at most. */
+export interface RequestBound {
+  /** Upper bound of all input, whatever kind it turns out to be. */
+  readonly inputTokens: number;
+  /** `max_tokens`, or what is expected instead of it. */
+  readonly outputTokens: number;
+  readonly webSearches: number;
+  /** The dearest way in which input can be billed: as it is, or written to a cache for 5 minutes or for an hour. */
+  readonly cacheWrites: 'none' | '5m' | '1h';
+  readonly fastMode: boolean;
+}
+
+/** What one model costs at one upstream. Exact: no floating point, one rounding per request. */
+export interface Rates {
+  /** False: the model is not in the catalog, and these are the rates of the dearest tier. */
+  readonly known: boolean;
+  /** Cost in nano-USD, rounded half up. */
+  cost(usage: TokenUsage, fastMode: boolean): bigint;
+  /** The most that a request within the bound can cost, in nano-USD, rounded up; never less than {@link cost}. */
+  ceiling(bound: RequestBound): bigint;
+}
+
+export interface PriceBook {
+  /**
+   * @param model The catalog's name, or what the client called it when the catalog does not know it.
+   * @param upstreamModel What it is called there.
+   */
+  rates(upstream: string, model: string, upstreamModel: string): Rates;
+}
+
+/** What passed in one response, as the meter saw it. */
+export interface MeteredUsage extends TokenUsage {
+  readonly fastMode: boolean;
+  /** `partial` when the upstream's last count is missing and output was estimated from what was sent. */
+  readonly outcome: Exclude<UsageOutcome, 'abandoned'>;
+}
+
+/** Reads the usage off one response that passes. */
+export interface UsageMeter {
+  /** Bytes of the body, in order. Quick, never throws, keeps nothing of the chunk. */
+  bytes(chunk: Buffer): void;
+  /** What was used. Called once, when no more bytes come, for whatever reason. */
+  end(): MeteredUsage;
+}
+
+/** A cap that applies to somebody now, with the window that pays. */
+export interface AppliedCap {
+  readonly limit: SpendLimit;
+  /** nano-USD or tokens. Unlimited ones do not apply. */
+  readonly amount: bigint;
+  /** Where it was found. */
+  readonly source: 'user' | 'group' | 'organization';
+  readonly subject: BudgetSubject;
+  readonly window: WindowSpec;
+}
+
+/** All limits of one revision, ready to be asked. Immutable. */
+export interface CapSnapshot {
+  readonly revision: bigint;
+  /** Caps that apply to this principal at this moment (ms since the epoch); the same array while nothing changes. */
+  resolve(principal: CapHolder, at: number): readonly AppliedCap[];
+}
+
+/** What caps need to know about a principal. */
+export interface CapHolder {
+  readonly sub: string;
+  readonly email?: string;
+  readonly groups: readonly string[];
+}
+
+/** What a request needs of one window. */
+export interface WindowNeed {
+  readonly window: WindowSpec;
+  readonly cap: bigint;
+  /** Held until the request is settled; 0 where nothing is held (postpaid). */
+  readonly amount: bigint;
+}
+
+/** A request that was admitted. Has to be settled, whatever becomes of it. */
+export interface Hold {
+  /** UUID; the usage record carries it. */
+  readonly id: string;
+  readonly needs: readonly WindowNeed[];
+}
+
+/** A window in which a request did not fit. */
+export interface Shortage {
+  readonly window: WindowSpec;
+  /** What could still be held there. */
+  readonly available: bigint;
+  readonly spent: bigint;
+}
+
+export type HoldResult =
+  | { readonly state: 'held'; readonly hold: Hold }
+  /** It fits nowhere near: every replica gave back what it did not need. */
+  | { readonly state: 'short'; readonly shortages: readonly Shortage[] }
+  /** PostgreSQL does not answer, and what this replica holds does not suffice. */
+  | { readonly state: 'unavailable' };
+
+/** This replica's side of the ledger. */
+export interface Ledger {
+  /**
+   * Holds what a request needs in all its windows, or in none. Mostly at once, out of leases at hand; a promise only
+   * when PostgreSQL has to be asked.
+   */
+  hold(id: string, needs: readonly WindowNeed[]): HoldResult | Promise<HoldResult>;
+  /** Admits without holding, while PostgreSQL is away and the policy says to go on; it is settled all the same. */
+  admitUnheld(id: string, needs: readonly WindowNeed[]): Hold;
+  /** Notes from when on a hold must survive the death of this replica. Once for each hold; see `InFlightRequest`. */
+  note(hold: Hold, floor: UsageRecord): void;
+  /** Settles a hold: releases it here at once, and writes the record soon. Never throws, never loses one. */
+  settle(hold: Hold, record: UsageRecord): void;
+  /** Gives a hold back of a request that cost nothing and leaves no record. */
+  release(hold: Hold): void;
+  /** What is known here about a window without asking anybody: what was spent is a lower bound. */
+  peek(windowId: string): WindowState | undefined;
+}
