@@ -119,8 +119,12 @@ export interface Ledger {
   admitUnheld(id: string, needs: readonly WindowNeed[]): Hold;
   /** Notes from when on a hold must survive the death of this replica. Once for each hold; see `InFlightRequest`. */
   note(hold: Hold, floor: UsageRecord): void;
-  /** Settles a hold: releases it here at once, and writes the record soon. Never throws, never loses one. */
-  settle(hold: Hold, record: UsageRecord): void;
+  /**
+   * Settles a hold: releases it here at once, and writes the record soon. Never throws, never loses one.
+   *
+   * @param windowIds Windows of caps that were set after the hold: they count it too, if they are open.
+   */
+  settle(hold: Hold, record: UsageRecord, windowIds?: readonly string[]): void;
   /** Gives a hold back of a request that cost nothing and leaves no record. */
   release(hold: Hold): void;
   /** What is known here about a window without asking anybody: what was spent is a lower bound. */

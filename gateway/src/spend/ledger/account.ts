@@ -1,0 +1,60 @@
+import type { WindowSpec } from '@claude-gateway/prisma';
+
+/**
+ * What this replica knows of one window. `leased` is what PostgreSQL has as ours; all of it is either `free`, held for
+ * a request, spent and not yet settled, or on its way back.
+ */
+export class Account {
+  readonly window: WindowSpec;
+  /** The cap that the lease was taken under. */
+  cap: bigint;
+  leased = 0n;
+  /** At hand for the next request. Below zero when requests cost more than was held for them. */
+  free = 0n;
+  /** On its way back to PostgreSQL, or about to be. */
+  returning = 0n;
+  /** What requests need that wait for this window. */
+  wanted = 0n;
+  /** As PostgreSQL last said. */
+  spent = 0n;
+  held = 0n;
+  /** When it said so, by the monotonic clock, in ms. */
+  toldAt = -Infinity;
+  /** Spent here and not settled yet. */
+  unsettled = 0n;
+  /** Requests that hold something here or are not settled yet. */
+  busy = 0;
+  usedAt: number;
+  /** Until then another replica is short of it, and nothing is kept at hand. */
+  tightUntil = -Infinity;
+  recalledAt = -Infinity;
+
+  constructor(window: WindowSpec, cap: bigint, now: number) {
+    this.window = window;
+    this.cap = cap;
+    this.usedAt = now;
+  }
+
+  /** What PostgreSQL said about the window. */
+  told(state: { readonly spent: bigint; readonly held: bigint }, now: number): void {
+    this.spent = state.spent;
+    this.held = state.held;
+    this.toldAt = now;
+  }
+
+  /** Sets the lease to what PostgreSQL has. Only while no call is under way that could change it. */
+  correct(leased: bigint): void {
+    this.free += this.returning + leased - this.leased;
+    this.returning = 0n;
+    this.leased = leased;
+  }
+
+  /** What could be held at most, as far as this replica knows. */
+  get available(): bigint {
+    const others = this.held - this.leased;
+    const left = this.cap - this.spent - this.unsettled - (others > 0n ? others : 0n);
+    const used = this.leased - this.free - this.returning - this.unsettled;
+    const available = left - used;
+    return available > 0n ? available : 0n;
+  }
+}

@@ -1,0 +1,242 @@
+import type { LeaseAnswer, LeaseAsk, LedgerStore } from '@claude-gateway/prisma';
+import type { HoldResult, WindowNeed } from '../types.ts';
+import type { Account } from './account.ts';
+
+/** How long other replicas get to give back what they do not need, round by round, in ms. */
+const RECALL_ROUNDS_MS = [25, 100] as const;
+/** Within this of a recall the others still keep nothing at hand: another one would bring nothing. */
+const RECALL_EVERY_MS = 1_000;
+/** By then everybody who was going to has answered a recall. */
+const RECALL_HELPS_MS = 200;
+/** A request waits this long for PostgreSQL, in ms. The reference waits as long. */
+const PATIENCE_MS = 2_000;
+/** Largest number of windows in one statement. */
+const BATCH = 500;
+
+export interface LeaseDeskDeps {
+  readonly store: Pick<LedgerStore, 'lease' | 'openWindows' | 'recall'>;
+  readonly replicaId: string;
+  readonly now: () => number;
+  /** Holds it if it fits by now. */
+  readonly tryHold: (id: string, needs: readonly WindowNeed[]) => HoldResult | undefined;
+  readonly accountOf: (need: WindowNeed) => Account;
+  /** Before the first lease after a silence: whether this replica is still on the list. */
+  readonly ensureAlive: () => Promise<boolean>;
+  /** Whether this one window has enough for it right now. */
+  readonly fits: (need: WindowNeed) => boolean;
+  /** A call failed, and may have been carried out all the same. */
+  readonly onUncertain: (error: unknown) => void;
+}
+
+interface Waiter {
+  readonly id: string;
+  readonly needs: readonly WindowNeed[];
+  /** Windows whose answer is outstanding. */
+  readonly awaited: Set<Account>;
+  /** Everything that it counts as wanted in. */
+  readonly wanted: Map<Account, bigint>;
+  readonly resolve: (result: HoldResult) => void;
+  readonly patience: NodeJS.Timeout;
+  round: number;
+}
+
+/**
+ * Where requests wait whose windows are short of leases. One call is under way at a time; what gathers meanwhile
+ * goes with the next one, added up by window.
+ */
+export class LeaseDesk {
+  readonly #deps: LeaseDeskDeps;
+  /** In order of arrival. */
+  readonly #waiters = new Set<Waiter>();
+  readonly #due = new Set<Account>();
+  #calling: Promise<void> | undefined;
+  #paused = 0;
+  /** Grows with each call, at its start and at its end. */
+  epoch = 0;
+
+  constructor(deps: LeaseDeskDeps) {
+    this.#deps = deps;
+  }
+
+  get idle(): boolean {
+    return this.#calling === undefined;
+  }
+
+  wait(id: string, needs: readonly WindowNeed[]): Promise<HoldResult> {
+    return new Promise((resolve) => {
+      const waiter: Waiter = {
+        id,
+        needs,
+        awaited: new Set(),
+        wanted: new Map(),
+        resolve,
+        patience: setTimeout(() => this.#end(waiter, { state: 'unavailable' }), PATIENCE_MS),
+        round: 0,
+      };
+      this.#waiters.add(waiter);
+      for (const need of needs) {
+        const account = this.#deps.accountOf(need);
+        account.wanted += need.amount;
+        waiter.wanted.set(account, need.amount);
+      }
+      this.#ask(waiter);
+    });
+  }
+
+  /** Learns a window's state anew, beside the requests. */
+  refresh(account: Account): void {
+    this.#due.add(account);
+    this.#flush();
+  }
+
+  /** Runs while no call is under way, and none begins. */
+  async paused<T>(work: () => Promise<T>): Promise<T> {
+    this.#paused++;
+    try {
+      while (this.#calling !== undefined) await this.#calling;
+      return await work();
+    } finally {
+      this.#paused--;
+      this.#flush();
+    }
+  }
+
+  /** Asks for every window in which this request does not fit right now. */
+  #ask(waiter: Waiter): void {
+    for (const need of waiter.needs) {
+      if (this.#deps.fits(need)) continue;
+      const account = this.#deps.accountOf(need);
+      waiter.awaited.add(account);
+      this.#due.add(account);
+    }
+    this.#flush();
+  }
+
+  #flush(): void {
+    if (this.#calling !== undefined || this.#paused > 0 || this.#due.size === 0) return;
+    const accounts = [...this.#due].slice(0, BATCH);
+    for (const account of accounts) this.#due.delete(account);
+    this.#calling = this.#call(accounts).finally(() => {
+      this.#calling = undefined;
+      this.#flush();
+    });
+  }
+
+  async #call(accounts: readonly Account[]): Promise<void> {
+    const { now } = this.#deps;
+    this.epoch++;
+    let answered = false;
+    try {
+      if (await this.#deps.ensureAlive()) {
+        const missing = this.#apply(accounts, await this.#lease(accounts));
+        if (missing.length > 0) {
+          await this.#deps.store.openWindows(missing.map(({ window }) => window));
+          this.#apply(missing, await this.#lease(missing));
+        }
+        answered = true;
+      }
+    } catch (error) {
+      this.#deps.onUncertain(error);
+    }
+    this.epoch++;
+    const asked = new Set(accounts);
+    const at = now();
+    for (const waiter of [...this.#waiters]) {
+      let concerned = false;
+      for (const account of waiter.awaited) {
+        if (!asked.has(account)) continue;
+        waiter.awaited.delete(account);
+        concerned = true;
+      }
+      if (!concerned) continue;
+      if (!answered) this.#end(waiter, { state: 'unavailable' });
+      else if (waiter.awaited.size === 0) this.#decide(waiter, asked, at);
+    }
+  }
+
+  async #lease(accounts: readonly Account[]): Promise<readonly LeaseAnswer[]> {
+    const at = this.#deps.now();
+    const asks = accounts.map((account): LeaseAsk => {
+      const lacking = account.wanted - (account.free > 0n ? account.free : 0n);
+      const need = lacking > 0n ? lacking : 0n;
+      return {
+        windowId: account.window.id,
+        cap: account.cap,
+        need,
+        extra: at < account.tightUntil ? 0n : need * 7n,
+      };
+    });
+    return this.#deps.store.lease(this.#deps.replicaId, asks);
+  }
+
+  /** @returns accounts whose window does not exist. */
+  #apply(accounts: readonly Account[], answers: readonly LeaseAnswer[]): Account[] {
+    const byId = new Map(answers.map((answer) => [answer.windowId, answer]));
+    const at = this.#deps.now();
+    return accounts.filter((account) => {
+      const answer = byId.get(account.window.id);
+      if (answer === undefined) return true;
+      account.leased += answer.granted;
+      account.free += answer.granted;
+      account.told(answer, at);
+      return false;
+    });
+  }
+
+  #decide(waiter: Waiter, asked: ReadonlySet<Account>, at: number): void {
+    const held = this.#deps.tryHold(waiter.id, waiter.needs);
+    if (held !== undefined) {
+      this.#end(waiter, held);
+      return;
+    }
+    const short = waiter.needs.filter((need) => !this.#deps.fits(need));
+    if (short.some((need) => !asked.has(this.#deps.accountOf(need)))) {
+      // Somebody else took what was there when this one began to wait.
+      this.#ask(waiter);
+      return;
+    }
+    const pause = RECALL_ROUNDS_MS[waiter.round];
+    if (pause !== undefined && short.every((need) => this.#helpCanCome(need))) {
+      waiter.round++;
+      if (this.#recall(short, at)) {
+        setTimeout(() => {
+          if (this.#waiters.has(waiter)) this.#ask(waiter);
+        }, pause);
+        return;
+      }
+    }
+    const shortages = short.map((need) => {
+      const account = this.#deps.accountOf(need);
+      return { window: need.window, available: account.available, spent: account.spent + account.unsettled };
+    });
+    this.#end(waiter, { state: 'short', shortages });
+  }
+
+  /** It would fit if other replicas held nothing, and if what is on its way back had arrived. */
+  #helpCanCome(need: WindowNeed): boolean {
+    const account = this.#deps.accountOf(need);
+    const others = account.held - account.leased;
+    return account.available + account.returning + (others > 0n ? others : 0n) >= need.amount;
+  }
+
+  /** @returns false when nothing can come of waiting: the others have kept nothing at hand for a while. */
+  #recall(needs: readonly WindowNeed[], at: number): boolean {
+    const accounts = needs.map((need) => this.#deps.accountOf(need));
+    const due = accounts.filter(
+      ({ held, leased, recalledAt }) => held > leased && at - recalledAt > RECALL_EVERY_MS,
+    );
+    if (due.length > 0) {
+      for (const account of due) account.recalledAt = at;
+      const windowIds = due.map(({ window }) => window.id);
+      this.#deps.store.recall(this.#deps.replicaId, windowIds).catch(() => undefined);
+    }
+    return accounts.some(({ returning, recalledAt }) => returning > 0n || at - recalledAt < RECALL_HELPS_MS);
+  }
+
+  #end(waiter: Waiter, result: HoldResult): void {
+    if (!this.#waiters.delete(waiter)) return;
+    clearTimeout(waiter.patience);
+    for (const [account, amount] of waiter.wanted) account.wanted -= amount;
+    waiter.resolve(result);
+  }
+}

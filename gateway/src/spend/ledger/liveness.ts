@@ -1,0 +1,135 @@
+import type { InFlightRequest, LedgerStore } from '@claude-gateway/prisma';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Log } from '../../observe/log.ts';
+
+export interface LivenessDeps {
+  readonly store: Pick<LedgerStore, 'heartbeat' | 'sweep'>;
+  readonly replicaId: string;
+  readonly name: string;
+  /** How long leases outlive a heartbeat, in ms. */
+  readonly ttlMs: number;
+  readonly policyRevision: () => bigint;
+  /** Requests under way that PostgreSQL does not know of. */
+  readonly takeUnnoted: () => readonly InFlightRequest[];
+  /** They could not be noted after all. */
+  readonly giveBack: (requests: readonly InFlightRequest[]) => void;
+  /** This replica was taken for dead: its leases are gone. */
+  readonly onWrittenOff: () => void;
+  readonly log: Log;
+  /** Monotonic, in ms. */
+  readonly now: () => number;
+}
+
+/**
+ * Tells PostgreSQL that this replica lives, and looks after those that do not.
+ */
+export class Liveness {
+  readonly #deps: LivenessDeps;
+  readonly #closing = new AbortController();
+  #beatAt = -Infinity;
+  /** Since when PostgreSQL has answered every heartbeat. */
+  #upSince = Infinity;
+  #beating: Promise<boolean> | undefined;
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(deps: LivenessDeps) {
+    this.#deps = deps;
+  }
+
+  /** @throws StoreUnavailableError */
+  async start(): Promise<void> {
+    await this.#beat();
+    this.#loop = this.#run();
+  }
+
+  /** Whether nobody can have written this replica off yet, with a margin for pauses of this process. */
+  get fresh(): boolean {
+    return this.#deps.now() - this.#beatAt < this.#deps.ttlMs * 0.6;
+  }
+
+  /** Renews now; callers at the same time share one heartbeat. @returns whether leases are good. */
+  renew(): Promise<boolean> {
+    return (this.#beating ??= this.#beat()
+      .then(
+        () => true,
+        () => false,
+      )
+      .finally(() => {
+        this.#beating = undefined;
+      }));
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#loop;
+    await this.#beating;
+  }
+
+  async #beat(): Promise<void> {
+    const { store, replicaId, name, ttlMs, now } = this.#deps;
+    const inFlight = this.#deps.takeUnnoted();
+    const startedAt = now();
+    let known: boolean;
+    try {
+      known = await store.heartbeat({
+        replicaId,
+        name,
+        ttlMs,
+        policyRevision: this.#deps.policyRevision(),
+        inFlight,
+      });
+    } catch (error) {
+      this.#deps.giveBack(inFlight);
+      this.#upSince = Infinity;
+      throw error;
+    }
+    const first = this.#beatAt === -Infinity;
+    this.#beatAt = startedAt;
+    this.#upSince = Math.min(this.#upSince, startedAt);
+    if (!known && !first) this.#deps.onWrittenOff();
+  }
+
+  async #run(): Promise<void> {
+    const { ttlMs, log } = this.#deps;
+    let away = false;
+    for (;;) {
+      try {
+        // Jitter keeps replicas that started together apart.
+        await sleep((away ? ttlMs / 30 : ttlMs / 6) * (0.75 + Math.random() / 2), undefined, {
+          signal: this.#closing.signal,
+        });
+      } catch {
+        return;
+      }
+      if (!(await this.renew())) {
+        if (!away) log.warn('PostgreSQL does not answer: budgets are enforced from what this replica holds');
+        away = true;
+        continue;
+      }
+      if (away) log.info('PostgreSQL answers again');
+      away = false;
+      await this.#sweep();
+    }
+  }
+
+  async #sweep(): Promise<void> {
+    const { store, ttlMs, log, now } = this.#deps;
+    // After an outage everybody looks dead.
+    if (now() - this.#upSince < ttlMs) return;
+    try {
+      for (const swept of await store.sweep()) {
+        log.warn(
+          {
+            replica: swept.name,
+            replica_id: swept.replicaId,
+            abandoned: swept.abandoned,
+            windows: swept.windows,
+          },
+          'a replica went without settling: its requests were charged the least they can have cost',
+        );
+      }
+    } catch (error) {
+      log.warn({ reason: (error as Error).message }, 'cannot look after other replicas');
+    }
+  }
+}

@@ -1,0 +1,489 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type {
+  InFlightRequest,
+  LeaseReturn,
+  LedgerStore,
+  SettleAnswer,
+  UsageRecord,
+  WindowState,
+} from '@claude-gateway/prisma';
+import type { Log } from '../../observe/log.ts';
+import type { Hold, HoldResult, Ledger, WindowNeed } from '../types.ts';
+import { Account } from './account.ts';
+import { amountOf } from './amount.ts';
+import { LeaseDesk } from './lease-desk.ts';
+import { Liveness } from './liveness.ts';
+import { SettlementQueue, type Charged } from './settlement-queue.ts';
+
+const TTL_MS = 30_000;
+const HOUSEKEEPING_MS = 500;
+/** What nobody has used for so long goes back. */
+const IDLE_MS = 1_500;
+/** And is forgotten after so long. */
+const FORGET_MS = 60_000;
+/** How long a window that another replica is short of is kept without anything at hand. */
+const TIGHT_MS = 5_000;
+/** A request under way for so long is noted with the next heartbeat. */
+const NOTE_AFTER_MS = 1_000;
+/** What is known of a postpaid window is looked up again after so long, beside the requests. */
+const STALE_MS = 1_000;
+const RESYNC_BATCH = 500;
+/** How long a request waits for leases to be looked up, in ms. */
+const PATIENCE_MS = 2_000;
+
+export interface ReplicaLedgerOptions {
+  readonly store: LedgerStore;
+  /** For logs and `kubectl`: the pod's name. */
+  readonly name: string;
+  readonly policyRevision: () => bigint;
+  /** Fresh states of windows, after settlements; not on the request path. */
+  readonly onStates?: (states: readonly WindowState[]) => void;
+  readonly isUnavailable: (error: unknown) => boolean;
+  readonly log: Log;
+  /** Default 30 000 ms. */
+  readonly ttlMs?: number;
+  /** Monotonic, in ms. */
+  readonly now?: () => number;
+}
+
+interface OpenHold extends Hold {
+  readonly since: number;
+  floor: UsageRecord | undefined;
+  noted: boolean;
+}
+
+/** See {@link Ledger} and docs/adr/0014-ledger.md. */
+export class ReplicaLedger implements Ledger {
+  readonly replicaId = randomUUID();
+  readonly #store: LedgerStore;
+  readonly #log: Log;
+  readonly #now: () => number;
+  readonly #onStates: ((states: readonly WindowState[]) => void) | undefined;
+  readonly #accounts = new Map<string, Account>();
+  readonly #open = new Map<string, OpenHold>();
+  readonly #desk: LeaseDesk;
+  readonly #queue: SettlementQueue;
+  readonly #liveness: Liveness;
+  readonly #stopListening: () => void;
+  readonly #housekeeping: NodeJS.Timeout;
+  /** What is to go back with the next batch; part of `returning`. */
+  readonly #returns = new Map<Account, bigint>();
+  /** A lease may be larger than this replica believes. */
+  #doubtful = false;
+  /** Leases were taken away: nothing is lent until they have been looked up. */
+  #writtenOff = false;
+  #resyncing: Promise<void> | undefined;
+
+  private constructor(options: ReplicaLedgerOptions) {
+    const { store, log } = options;
+    this.#store = store;
+    this.#log = log;
+    this.#now = options.now ?? (() => performance.now());
+    this.#onStates = options.onStates;
+    this.#liveness = new Liveness({
+      store,
+      replicaId: this.replicaId,
+      name: options.name,
+      ttlMs: options.ttlMs ?? TTL_MS,
+      policyRevision: options.policyRevision,
+      takeUnnoted: () => this.#takeUnnoted(),
+      giveBack: (requests) => this.#unnote(requests),
+      onWrittenOff: () => this.#wasWrittenOff(),
+      log,
+      now: this.#now,
+    });
+    this.#desk = new LeaseDesk({
+      store,
+      replicaId: this.replicaId,
+      now: this.#now,
+      tryHold: (id, needs) => this.#tryHold(id, needs),
+      accountOf: (need) => this.#account(need),
+      fits: (need) => this.#fits(this.#account(need), need.amount, this.#now()),
+      ensureAlive: async () => this.#liveness.fresh || (await this.#liveness.renew()),
+      onUncertain: (error) => {
+        this.#doubtful = true;
+        if (!options.isUnavailable(error)) log.error({ err: error }, 'cannot lease from budgets');
+      },
+    });
+    this.#queue = new SettlementQueue({
+      settle: (settlements, returns) => store.settle(this.replicaId, { settlements, returns }),
+      takeReturns: (limit) => this.#takeReturns(limit),
+      onSettled: (settlements, returns, answer, epoch) => this.#settled(settlements, returns, answer, epoch),
+      epoch: () => (this.#desk.idle ? this.#desk.epoch : undefined),
+      onRecovered: () => {
+        this.#doubtful = true;
+      },
+      onRejected: ({ record }, error) => this.#lost(record, error.message),
+      isUnavailable: options.isUnavailable,
+      onBacklog: (length) => log.warn({ waiting: length }, 'usage records wait for PostgreSQL'),
+    });
+    this.#stopListening = store.onRecall((windowIds) => this.#recalled(windowIds));
+    this.#housekeeping = setInterval(() => this.#keepHouse(), HOUSEKEEPING_MS).unref();
+  }
+
+  /** @throws StoreUnavailableError when PostgreSQL does not answer. */
+  static async start(options: ReplicaLedgerOptions): Promise<ReplicaLedger> {
+    const ledger = new ReplicaLedger(options);
+    try {
+      await ledger.#liveness.start();
+    } catch (error) {
+      ledger.#stopListening();
+      clearInterval(ledger.#housekeeping);
+      throw error;
+    }
+    return ledger;
+  }
+
+  hold(id: string, needs: readonly WindowNeed[]): HoldResult | Promise<HoldResult> {
+    if (needs.length === 0) return { state: 'held', hold: this.#admit(id, needs) };
+    if (this.#liveness.fresh && !this.#writtenOff) {
+      const result = this.#tryHold(id, needs) ?? this.#hopeless(needs);
+      if (result !== undefined) return result;
+    }
+    return this.#wait(id, needs);
+  }
+
+  admitUnheld(id: string, needs: readonly WindowNeed[]): Hold {
+    return this.#admit(
+      id,
+      needs.map((need) => ({ ...need, amount: 0n })),
+    );
+  }
+
+  note(hold: Hold, floor: UsageRecord): void {
+    const open = this.#open.get(hold.id);
+    if (open !== undefined) open.floor = floor;
+  }
+
+  settle(hold: Hold, record: UsageRecord, windowIds?: readonly string[]): void {
+    if (!this.#close(hold)) return;
+    const now = this.#now();
+    const ids = new Set(windowIds);
+    for (const { window, amount } of hold.needs) {
+      ids.add(window.id);
+      const account = this.#accounts.get(window.id);
+      if (account === undefined) continue;
+      account.free += amount;
+      account.usedAt = now;
+    }
+    const charges: { account: Account; cost: bigint }[] = [];
+    for (const id of ids) {
+      const account = this.#accounts.get(id);
+      if (account === undefined) continue;
+      const cost = amountOf(record, account.window.unit);
+      account.free -= cost;
+      account.unsettled += cost;
+      account.busy++;
+      charges.push({ account, cost });
+      this.#relax(account, now);
+    }
+    this.#queue.push({ record, windowIds: [...ids], charges });
+  }
+
+  release(hold: Hold): void {
+    const { noted, floor } = this.#open.get(hold.id) ?? {};
+    if (noted === true && floor !== undefined) {
+      // Its note must go, or it would be charged should this replica die.
+      this.settle(hold, unused(floor));
+      return;
+    }
+    if (!this.#close(hold)) return;
+    const now = this.#now();
+    for (const { window, amount } of hold.needs) {
+      const account = this.#accounts.get(window.id);
+      if (account === undefined) continue;
+      account.free += amount;
+      this.#relax(account, now);
+    }
+  }
+
+  peek(windowId: string): WindowState | undefined {
+    const account = this.#accounts.get(windowId);
+    if (account === undefined || account.toldAt === -Infinity) return undefined;
+    return { windowId, spent: account.spent + account.unsettled, held: account.held };
+  }
+
+  /** The policy has changed: the revision is reported at once. */
+  policyChanged(): void {
+    void this.#liveness.renew();
+  }
+
+  /** Requests that are not settled, and settlements that PostgreSQL has not taken. */
+  get pending(): number {
+    return this.#open.size + this.#queue.length;
+  }
+
+  /**
+   * Settles what is there and gives everything back.
+   *
+   * @returns how many settlements were lost because PostgreSQL was away for all that time.
+   */
+  async close(withinMs = 10_000): Promise<number> {
+    clearInterval(this.#housekeeping);
+    this.#stopListening();
+    const left = await this.#queue.close(withinMs);
+    await this.#liveness.close();
+    for (const { record } of left) this.#lost(record, 'PostgreSQL did not answer before the end');
+    if (left.length === 0) {
+      await this.#store.leave(this.replicaId).catch((error: unknown) =>
+        // Its leases expire.
+        this.#log.warn({ reason: (error as Error).message }, 'cannot give leases back'),
+      );
+    }
+    return left.length;
+  }
+
+  async #wait(id: string, needs: readonly WindowNeed[]): Promise<HoldResult> {
+    if (!(await this.#ready())) return { state: 'unavailable' };
+    return this.#tryHold(id, needs) ?? this.#hopeless(needs) ?? this.#desk.wait(id, needs);
+  }
+
+  /** Whether there are leases to lend from. */
+  async #ready(): Promise<boolean> {
+    if (!this.#liveness.fresh && !(await this.#liveness.renew())) return false;
+    if (!this.#writtenOff) return true;
+    if (this.#queue.failing) return false;
+    const late = sleep(PATIENCE_MS, undefined, { ref: false });
+    await Promise.race([this.#resync(), late]);
+    return !this.#writtenOff;
+  }
+
+  #tryHold(id: string, needs: readonly WindowNeed[]): HoldResult | undefined {
+    const now = this.#now();
+    for (const need of needs) {
+      if (!this.#fits(this.#account(need), need.amount, now)) return undefined;
+    }
+    return { state: 'held', hold: this.#admit(id, needs, now) };
+  }
+
+  #fits(account: Account, amount: bigint, now: number): boolean {
+    return amount === 0n ? this.#isOpen(account, now) : account.free >= amount;
+  }
+
+  /** Whether a postpaid window has something left, as far as is known; looks it up beside the requests. */
+  #isOpen(account: Account, now: number): boolean {
+    if (account.toldAt === -Infinity) return false;
+    if (now - account.toldAt > STALE_MS) {
+      account.toldAt = now;
+      this.#desk.refresh(account);
+    }
+    return account.spent + account.unsettled < account.cap;
+  }
+
+  /** What is settled never comes back: such a request need not wait for PostgreSQL to say no. */
+  #hopeless(needs: readonly WindowNeed[]): HoldResult | undefined {
+    const shortages = [];
+    for (const { window, amount } of needs) {
+      const account = this.#accounts.get(window.id);
+      if (account === undefined || account.toldAt === -Infinity) continue;
+      const spent = account.spent + account.unsettled;
+      const least = amount === 0n ? 1n : amount;
+      if (spent + least > account.cap) shortages.push({ window, available: account.available, spent });
+    }
+    return shortages.length === 0 ? undefined : { state: 'short', shortages };
+  }
+
+  #admit(id: string, needs: readonly WindowNeed[], now = this.#now()): Hold {
+    const hold: OpenHold = { id, needs, since: now, floor: undefined, noted: false };
+    for (const need of needs) {
+      const account = this.#account(need);
+      account.free -= need.amount;
+      account.busy++;
+      account.usedAt = now;
+    }
+    this.#open.set(id, hold);
+    return hold;
+  }
+
+  /** @returns false when it was closed already. */
+  #close(hold: Hold): boolean {
+    if (!this.#open.delete(hold.id)) return false;
+    for (const { window } of hold.needs) {
+      const account = this.#accounts.get(window.id);
+      if (account !== undefined) account.busy--;
+    }
+    return true;
+  }
+
+  #account({ window, cap }: WindowNeed): Account {
+    let account = this.#accounts.get(window.id);
+    if (account === undefined) {
+      account = new Account(window, cap, this.#now());
+      this.#accounts.set(window.id, account);
+    } else if (account.cap !== cap) {
+      // What was leased under a wider cap is asked for again under the narrower one.
+      if (cap < account.cap) this.#giveBack(account);
+      account.cap = cap;
+    }
+    return account;
+  }
+
+  /** Keeps nothing at hand of a window that another replica is short of. */
+  #relax(account: Account, now: number): void {
+    if (now < account.tightUntil) this.#giveBack(account);
+  }
+
+  #giveBack(account: Account): void {
+    if (account.free <= 0n || account.wanted > 0n) return;
+    account.returning += account.free;
+    this.#returns.set(account, (this.#returns.get(account) ?? 0n) + account.free);
+    account.free = 0n;
+    this.#queue.wake();
+  }
+
+  #takeReturns(limit: number): readonly LeaseReturn[] {
+    const returns: LeaseReturn[] = [];
+    for (const [account, amount] of this.#returns) {
+      if (returns.length === limit) break;
+      returns.push({ windowId: account.window.id, amount });
+      this.#returns.delete(account);
+    }
+    return returns;
+  }
+
+  #settled(
+    settlements: readonly Charged[],
+    returns: readonly LeaseReturn[],
+    answer: SettleAnswer,
+    epoch: number | undefined,
+  ): void {
+    const now = this.#now();
+    const charged = new Map<Account, bigint>();
+    for (const { charges } of settlements) {
+      for (const { account, cost } of charges) {
+        account.unsettled -= cost;
+        account.busy--;
+        charged.set(account, (charged.get(account) ?? 0n) + cost);
+      }
+    }
+    for (const [account, cost] of charged) {
+      // The lease pays as far as it reaches; what goes beyond was never at hand.
+      const paid = cost < account.leased ? cost : account.leased;
+      account.leased -= paid;
+      account.free += cost - paid;
+    }
+    for (const { windowId, amount } of returns) {
+      const account = this.#accounts.get(windowId);
+      if (account === undefined) continue;
+      account.returning -= amount;
+      account.leased -= amount;
+    }
+    const undisturbed = epoch !== undefined && this.#desk.idle && this.#desk.epoch === epoch;
+    for (const state of answer.windows) {
+      const account = this.#accounts.get(state.windowId);
+      if (account === undefined) continue;
+      account.told(state, now);
+      if (undisturbed && account.leased !== state.leased) {
+        account.free += state.leased - account.leased;
+        account.leased = state.leased;
+      }
+    }
+    this.#onStates?.(answer.windows);
+  }
+
+  #recalled(windowIds: readonly string[]): void {
+    const now = this.#now();
+    for (const id of windowIds) {
+      const account = this.#accounts.get(id);
+      if (account === undefined) continue;
+      account.tightUntil = now + TIGHT_MS;
+      this.#giveBack(account);
+    }
+    if (this.#returns.size > 0) this.#queue.wake(true);
+  }
+
+  #keepHouse(): void {
+    const now = this.#now();
+    for (const [id, account] of this.#accounts) {
+      if (account.busy > 0 || account.wanted > 0n) continue;
+      const idle = now - account.usedAt;
+      if (idle > IDLE_MS) this.#giveBack(account);
+      if (idle > FORGET_MS && account.leased === 0n && account.returning === 0n) this.#accounts.delete(id);
+    }
+    if (this.#doubtful && !this.#queue.failing) void this.#resync();
+  }
+
+  #takeUnnoted(): readonly InFlightRequest[] {
+    const before = this.#now() - NOTE_AFTER_MS;
+    const requests: InFlightRequest[] = [];
+    for (const hold of this.#open.values()) {
+      // In order of admission.
+      if (hold.since > before) break;
+      if (hold.noted || hold.floor === undefined) continue;
+      hold.noted = true;
+      requests.push({ record: hold.floor, windowIds: hold.needs.map(({ window }) => window.id) });
+    }
+    return requests;
+  }
+
+  #unnote(requests: readonly InFlightRequest[]): void {
+    // They may have been noted all the same: doing it twice does no harm, settling removes it.
+    for (const { record } of requests) {
+      const hold = this.#open.get(record.id);
+      if (hold !== undefined) hold.noted = false;
+    }
+  }
+
+  #wasWrittenOff(): void {
+    this.#doubtful = true;
+    this.#writtenOff = true;
+    // Requests under way were charged their floor; they are noted anew and corrected when they settle.
+    for (const hold of this.#open.values()) hold.noted = false;
+    this.#log.error(
+      'this replica was taken for dead: it had not reached PostgreSQL for too long; its leases were given back',
+    );
+  }
+
+  /** Looks all leases up, with no other call under way. */
+  #resync(): Promise<void> {
+    return (this.#resyncing ??= this.#queue
+      .paused(() => this.#desk.paused(() => this.#lookUp()))
+      .catch(() => undefined)
+      .finally(() => {
+        this.#resyncing = undefined;
+      }));
+  }
+
+  async #lookUp(): Promise<void> {
+    const accounts = [...this.#accounts.values()];
+    for (let i = 0; i < accounts.length; i += RESYNC_BATCH) {
+      const batch = accounts.slice(i, i + RESYNC_BATCH);
+      const asks = batch.map(({ window, cap }) => ({ windowId: window.id, cap, need: 0n, extra: 0n }));
+      const answers = await this.#store.lease(this.replicaId, asks);
+      const byId = new Map(answers.map((answer) => [answer.windowId, answer]));
+      const now = this.#now();
+      for (const account of batch) {
+        const answer = byId.get(account.window.id);
+        this.#returns.delete(account);
+        account.correct(answer?.leased ?? 0n);
+        if (answer !== undefined) account.told(answer, now);
+      }
+    }
+    this.#doubtful = false;
+    this.#writtenOff = false;
+  }
+
+  /** Everything that somebody needs who enters it by hand. */
+  #lost(record: UsageRecord, reason: string): void {
+    this.#log.error(
+      { record: { ...record, costNanoUsd: String(record.costNanoUsd) }, reason },
+      'a usage record could not be stored: no budget counts it',
+    );
+  }
+}
+
+/** The record of a request that used nothing. */
+function unused(floor: UsageRecord): UsageRecord {
+  return {
+    ...floor,
+    inputTokens: 0,
+    outputTokens: 0,
+    cacheReadTokens: 0,
+    cacheWrite5mTokens: 0,
+    cacheWrite1hTokens: 0,
+    webSearches: 0,
+    costNanoUsd: 0n,
+    outcome: 'partial',
+  };
+}
