@@ -14,7 +14,7 @@ import {
   type Replica,
 } from './testing/harness.ts';
 import { digest } from '../digest.ts';
-import { useStores } from '../testing/stores.ts';
+import { useStores } from '../../testing/stores.ts';
 
 const database = useStores();
 let identityProvider: RunningIdentityProvider;

@@ -15,7 +15,7 @@ import {
   type ReplicaOptions,
 } from './testing/harness.ts';
 import { digest } from '../digest.ts';
-import { useStores } from '../testing/stores.ts';
+import { useStores } from '../../testing/stores.ts';
 
 const database = useStores();
 

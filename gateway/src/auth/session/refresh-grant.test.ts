@@ -6,7 +6,7 @@ import type { OidcProvider } from '../oidc/provider.ts';
 import { createOidcProvider } from '../oidc/relying-party.ts';
 import { signInAtProvider } from './testing/idp-sign-in.ts';
 import { SECRET, signIn, startTokenServer, type Answer, type TokenServer } from './testing/token-server.ts';
-import { useStores } from '../testing/stores.ts';
+import { useStores } from '../../testing/stores.ts';
 
 const CLIENT = { client_id: 'gw', client_secret: 'client-secret-client-secret-client-secret' };
 const REDIRECT_URI = 'https://gateway.corp.example/oauth/callback';

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { type Identity } from '@claude-gateway/prisma';
 import { listSessions, revokeSessions } from './revoke-command.ts';
-import { useStores } from '../testing/stores.ts';
+import { useStores } from '../../testing/stores.ts';
 
 const now = new Date('2026-03-01T09:15:30Z');
 

@@ -10,7 +10,7 @@ import {
   type Answer,
   type TokenServer,
 } from './testing/token-server.ts';
-import { useStores } from '../testing/stores.ts';
+import { useStores } from '../../testing/stores.ts';
 
 const database = useStores(2);
 let replicas: TokenServer[];

@@ -8,7 +8,7 @@ import { startTokenServer, type Answer, type TokenServer } from '../session/test
 import { GITHUB, GITLAB, KUBERNETES } from './testing/claims.ts';
 import { startIssuer, type TestIssuer } from './testing/issuer.ts';
 import { createTokenExchange } from './token-exchange.ts';
-import { useStores } from '../testing/stores.ts';
+import { useStores } from '../../testing/stores.ts';
 
 const JWT = 'urn:ietf:params:oauth:token-type:jwt';
 const ID_TOKEN = 'urn:ietf:params:oauth:token-type:id_token';
