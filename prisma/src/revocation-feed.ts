@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import pg from 'pg';
-import { SCHEMA, STATEMENT_TIMEOUT_MS, type Target } from './connection.ts';
+import { SCHEMA, STATEMENT_TIMEOUT_MS } from './connection.ts';
 import type { Database } from './database.ts';
-import { asStoreError } from './errors.ts';
+import type { Notifications } from './notifications.ts';
 import type { RevocationFeed, StoreOptions } from './types.ts';
 
 export const REVOCATION_CHANNEL = `${SCHEMA}_revocations`;
@@ -11,8 +10,6 @@ const POLL_INTERVAL_MS = 1_000;
 /** The feed is current while its last successful reading is younger than this. */
 const CURRENT_FOR_MS = 5_000;
 const PRUNE_INTERVAL_MS = 60_000;
-const RECONNECT_MIN_MS = 100;
-const RECONNECT_MAX_MS = 5_000;
 /** A revocation is visible only when it commits, which may be this long after the time it carries. */
 const OVERLAP_MS = 2 * STATEMENT_TIMEOUT_MS;
 
@@ -29,25 +26,31 @@ const READ = `
  */
 export class PostgresRevocationFeed implements RevocationFeed {
   readonly #database: Database;
-  readonly #target: Target;
+  readonly #notifications: Notifications;
   readonly #onEvent: StoreOptions['onEvent'];
   readonly #expiries = new Map<string, number>();
   readonly #closing = new AbortController();
   #cursor = '-infinity';
   #readAt = -Infinity;
   #prunedAt = performance.now();
-  #loops: Promise<void>[] = [];
+  #loop: Promise<void> = Promise.resolve();
+  #stopListening = (): void => undefined;
 
-  constructor(database: Database, target: Target, onEvent: StoreOptions['onEvent']) {
+  constructor(database: Database, notifications: Notifications, onEvent: StoreOptions['onEvent']) {
     this.#database = database;
-    this.#target = target;
+    this.#notifications = notifications;
     this.#onEvent = onEvent;
   }
 
   /** Reads what is revoked by now, and keeps reading. @throws StoreUnavailableError */
   async start(): Promise<void> {
     await this.#read();
-    this.#loops = [this.#poll(), this.#listen()];
+    this.#stopListening = this.#notifications.listen(
+      REVOCATION_CHANNEL,
+      (payload) => this.#hear(payload),
+      () => this.#readAnew(),
+    );
+    this.#loop = this.#poll();
   }
 
   isRevoked(sessionId: string): boolean {
@@ -65,17 +68,20 @@ export class PostgresRevocationFeed implements RevocationFeed {
 
   async close(): Promise<void> {
     this.#closing.abort();
-    await Promise.all(this.#loops);
+    this.#stopListening();
+    await this.#loop;
   }
 
   async #read(): Promise<void> {
     const startedAt = performance.now();
+    const cursor = this.#cursor;
     const rows = await this.#database.query<{ now: string; session_id: string | null; expires_at: Date }>(
       READ,
-      [this.#cursor, new Date()],
+      [cursor, new Date()],
     );
     for (const row of rows) if (row.session_id !== null) this.add(row.session_id, row.expires_at);
-    this.#cursor = rows[0]?.now ?? this.#cursor;
+    // Not when somebody has asked for everything meanwhile.
+    if (this.#cursor === cursor) this.#cursor = rows[0]?.now ?? cursor;
     this.#readAt = startedAt;
   }
 
@@ -100,36 +106,11 @@ export class PostgresRevocationFeed implements RevocationFeed {
     this.#prunedAt = performance.now();
   }
 
-  async #listen(): Promise<void> {
-    const { signal } = this.#closing;
-    let backoff = RECONNECT_MIN_MS;
-    let away = false;
-    while (!signal.aborted) {
-      const client = new pg.Client(this.#target.config);
-      const ended = new Promise((end) => client.once('end', end));
-      // Not once: more errors may follow while the connection goes down.
-      client.on('error', () => undefined);
-      client.on('notification', ({ payload }) => this.#hear(payload ?? ''));
-      try {
-        await untilAborted(signal, client.connect());
-        await untilAborted(signal, client.query(`LISTEN ${REVOCATION_CHANNEL}`));
-        // Whatever was said while nobody listened, even before a switch to a server with another clock.
-        this.#cursor = '-infinity';
-        await this.#read();
-        if (away) this.#onEvent?.('info', 'listening for revocations again');
-        away = false;
-        backoff = RECONNECT_MIN_MS;
-        await untilAborted(signal, ended);
-      } catch (error) {
-        if (!away && !signal.aborted) {
-          this.#onEvent?.('warn', 'cannot listen for revocations', { reason: asStoreError(error).message });
-          away = true;
-        }
-      }
-      await client.end().catch(() => undefined);
-      if (!(await this.#pause(backoff * (0.5 + Math.random())))) return;
-      backoff = Math.min(backoff * 2, RECONNECT_MAX_MS);
-    }
+  /** Whatever was said while nobody listened, even before a switch to a server with another clock. */
+  #readAnew(): void {
+    this.#cursor = '-infinity';
+    // Should it fail, the poll reads as much.
+    this.#read().catch(() => undefined);
   }
 
   /** `<session id> <seconds since the epoch>` */
@@ -146,19 +127,5 @@ export class PostgresRevocationFeed implements RevocationFeed {
     } catch {
       return false;
     }
-  }
-}
-
-/** @throws when the signal aborts before the work is done. pg leaves some promises open when it is told to end. */
-async function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  const leave = new AbortController();
-  const aborted = new Promise<never>((_, fail) => {
-    signal.addEventListener('abort', () => fail(new Error('closing')), { signal: leave.signal });
-    if (signal.aborted) fail(new Error('closing'));
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    leave.abort();
   }
 }

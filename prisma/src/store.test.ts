@@ -96,7 +96,7 @@ describe.each(POSTGRES_VERSIONS)('a store on PostgreSQL %i', (version) => {
       const store = await postgres.open();
       await sleep(300);
       await postgres.sql(
-        `select pg_terminate_backend(pid) from pg_stat_activity where query = 'LISTEN claude_gateway_revocations'`,
+        `select pg_terminate_backend(pid) from pg_stat_activity where query like 'LISTEN %'`,
       );
       const id = randomUUID();
       await postgres.sql(

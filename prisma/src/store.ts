@@ -2,6 +2,7 @@ import { awaitPostgres, connectionTarget, createPool } from './connection.ts';
 import { Database } from './database.ts';
 import { PostgresDeviceGrantStore } from './device-grants.ts';
 import { migrateWith } from './migrations.ts';
+import { Notifications } from './notifications.ts';
 import { PostgresRateLimitStore } from './rate-limits.ts';
 import { PostgresRevocationFeed } from './revocation-feed.ts';
 import { PostgresSessionStore } from './sessions.ts';
@@ -17,13 +18,14 @@ import type { Store, StoreOptions } from './types.ts';
 export async function openStore(options: StoreOptions): Promise<Store> {
   const target = connectionTarget(options);
   const { onEvent } = options;
-  // The revocation feed has a connection of its own.
+  // One connection listens.
   const pool = createPool(target, Math.max(options.maxConnections - 1, 1), onEvent);
   const database = new Database(pool);
-  const feed = new PostgresRevocationFeed(database, target, onEvent);
+  const notifications = new Notifications(target, onEvent);
+  const feed = new PostgresRevocationFeed(database, notifications, onEvent);
   const sweeper = new Sweeper(database, onEvent);
   const close = async (): Promise<void> => {
-    await Promise.all([feed.close(), sweeper.close()]);
+    await Promise.all([feed.close(), sweeper.close(), notifications.close()]);
     await database.close();
   };
 
@@ -37,6 +39,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     await close();
     throw error;
   }
+  notifications.start();
   sweeper.start();
 
   let closed: Promise<void> | undefined;
