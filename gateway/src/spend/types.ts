@@ -43,14 +43,22 @@ export interface MeteredUsage extends TokenUsage {
   readonly fastMode: boolean;
   /** `partial` when the upstream's last count is missing and output was estimated from what was sent. */
   readonly outcome: Exclude<UsageOutcome, 'abandoned'>;
+  /**
+   * False when the upstream never said what it read. Input and cache are 0 then, and whoever settles has to charge an
+   * estimate of its own, unless nothing was written either: then nothing was answered.
+   */
+  readonly inputCounted: boolean;
 }
 
 /** Reads the usage off one response that passes. */
 export interface UsageMeter {
   /** Bytes of the body, in order. Quick, never throws, keeps nothing of the chunk. */
   bytes(chunk: Buffer): void;
-  /** What was used. Called once, when no more bytes come, for whatever reason. */
-  end(): MeteredUsage;
+  /**
+   * What was used. Called once, when no more bytes come, for whatever reason. Never rejects; a promise only when the
+   * upstream compressed its answer.
+   */
+  end(): MeteredUsage | Promise<MeteredUsage>;
 }
 
 /** A cap that applies to somebody now, with the window that pays. */
