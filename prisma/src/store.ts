@@ -1,6 +1,7 @@
 import { awaitPostgres, connectionTarget, createPool } from './connection.ts';
 import { Database } from './database.ts';
 import { PostgresDeviceGrantStore } from './device-grants.ts';
+import { PostgresEffectiveStore } from './ledger/effective.ts';
 import { migrateWith } from './migrations.ts';
 import { Notifications } from './notifications.ts';
 import { PostgresRateLimitStore } from './rate-limits.ts';
@@ -48,6 +49,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     sessions: new PostgresSessionStore(database, feed, options.revocationTtlSeconds),
     revocations: feed,
     rateLimits: new PostgresRateLimitStore(database),
+    effective: new PostgresEffectiveStore(database),
     ping: async () => {
       await database.query('SELECT 1');
     },

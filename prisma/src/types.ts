@@ -4,6 +4,7 @@
  * `*Sealed` is ciphertext that the store cannot read. Times are `Date`s of the caller's clock.
  */
 
+import type { EffectiveStore } from './ledger/effective-types.ts';
 /** Who signed in, as the identity provider said it. */
 export interface Identity {
   readonly sub: string;
@@ -166,6 +167,7 @@ export interface Store {
   readonly sessions: SessionStore;
   readonly revocations: RevocationFeed;
   readonly rateLimits: RateLimitStore;
+  readonly effective: EffectiveStore;
   /** @throws Error when Postgres does not answer. */
   ping(): Promise<void>;
   close(): Promise<void>;
