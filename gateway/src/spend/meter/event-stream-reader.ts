@@ -1,0 +1,253 @@
+import { DocumentReader } from './document-reader.ts';
+import type { Tally } from './tally.ts';
+
+const LF = 0x0a;
+const CR = 0x0d;
+const SPACE = 0x20;
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const BACKSLASH = 0x5c;
+const CLOSE_BRACE = 0x7d;
+
+const DATA = Buffer.from('data');
+const EVENT = Buffer.from('event');
+/** How every event with a piece of the answer begins, as the API writes it. */
+const DELTA_INDEX = Buffer.from('{"type":"content_block_delta","index":');
+const DELTA_TYPE = Buffer.from(',"delta":{"type":"');
+
+/** Where the reader is in a line. Plain numbers: compared for every piece. */
+const LINE_START = 0;
+const FIELD_NAME = 1;
+const AFTER_COLON = 2;
+const EVENT_NAME = 3;
+const DATA_VALUE = 4;
+const IGNORED = 5;
+
+/** What the `event` field promises. */
+type Kind = 'piece' | 'opening' | 'no_usage' | 'any';
+
+/** All others may carry a usage object, unknown ones too. Some of these are long: a block of search results. */
+const KINDS: ReadonlyMap<string, Kind> = new Map([
+  ['content_block_delta', 'piece'],
+  ['message_start', 'opening'],
+  ['content_block_start', 'no_usage'],
+  ['content_block_stop', 'no_usage'],
+  ['ping', 'no_usage'],
+]);
+const LONGEST_NAME = 32;
+
+/**
+ * Reads a stream of server-sent events (WHATWG HTML §9.2), in whatever pieces it comes, for its usage frames. An event
+ * with a piece of the answer, as nearly all are, is stepped over in one pass that counts the characters of its text;
+ * all others are read by a {@link DocumentReader}. An event counts as soon as its JSON is complete, so the last one of
+ * a stream that breaks off before the blank line counts too.
+ */
+export class EventStreamReader {
+  /** There was a field or a comment of an event stream. */
+  recognized = false;
+  readonly #tally: Tally;
+  readonly #document = new DocumentReader();
+  #state = LINE_START;
+  #afterCr = false;
+  #field = DATA;
+  #fieldBytes = 0;
+  readonly #name = Buffer.allocUnsafe(LONGEST_NAME);
+  #nameBytes = 0;
+  #kind: Kind = 'any';
+  /** What this event says is in the tally. */
+  #settled = false;
+
+  constructor(tally: Tally) {
+    this.#tally = tally;
+  }
+
+  read(chunk: Buffer): void {
+    const end = chunk.length;
+    let i = 0;
+    while (i < end) {
+      switch (this.#state) {
+        case LINE_START:
+          i = this.#lineStart(chunk, i);
+          continue;
+        case FIELD_NAME:
+          i = this.#fieldName(chunk, i, end);
+          break;
+        case AFTER_COLON:
+          if (chunk[i] === SPACE) i++;
+          if (this.#field === DATA) i = this.#dataStart(chunk, i, end);
+          else this.#state = EVENT_NAME;
+          break;
+        case EVENT_NAME:
+          i = this.#eventName(chunk, i, end);
+          break;
+        case DATA_VALUE:
+          i = this.#document.read(chunk, i, end);
+          if (this.#document.done) this.#settle();
+          break;
+        default:
+          while (i < end && chunk[i] !== LF && chunk[i] !== CR) i++;
+      }
+      if (i < end && (chunk[i] === LF || chunk[i] === CR)) {
+        this.#afterCr = chunk[i] === CR;
+        this.#state = LINE_START;
+        i++;
+      }
+    }
+  }
+
+  /** No more comes. What there is of an event that broke off still counts. */
+  end(): void {
+    this.#endEvent();
+  }
+
+  #lineStart(chunk: Buffer, at: number): number {
+    const c = chunk[at];
+    const secondOfCrlf = this.#afterCr && c === LF;
+    this.#afterCr = false;
+    if (secondOfCrlf) return at + 1;
+    if (c === LF || c === CR) {
+      this.#afterCr = c === CR;
+      this.#endEvent();
+      return at + 1;
+    }
+    if (c === COLON) this.recognized = true;
+    this.#state = c === DATA[0] || c === EVENT[0] ? FIELD_NAME : IGNORED;
+    this.#field = c === DATA[0] ? DATA : EVENT;
+    this.#fieldBytes = 1;
+    return at + 1;
+  }
+
+  #fieldName(chunk: Buffer, at: number, end: number): number {
+    const field = this.#field;
+    let i = at;
+    while (i < end && this.#fieldBytes < field.length && chunk[i] === field[this.#fieldBytes]) {
+      i++;
+      this.#fieldBytes++;
+    }
+    if (i === end) return i;
+    if (this.#fieldBytes < field.length || chunk[i] !== COLON) {
+      this.#state = IGNORED;
+      return i;
+    }
+    this.recognized = true;
+    this.#state = AFTER_COLON;
+    if (field === EVENT) {
+      this.#nameBytes = 0;
+      this.#kind = 'any';
+    }
+    return i + 1;
+  }
+
+  #eventName(chunk: Buffer, at: number, end: number): number {
+    const name = this.#name;
+    let i = at;
+    for (; i < end; i++) {
+      const c = chunk[i] as number;
+      if (c === LF || c === CR) {
+        this.#kind = KINDS.get(name.toString('latin1', 0, this.#nameBytes)) ?? 'any';
+        return i;
+      }
+      if (this.#nameBytes === LONGEST_NAME) {
+        this.#state = IGNORED;
+        return i;
+      }
+      name[this.#nameBytes++] = c;
+    }
+    return i;
+  }
+
+  #dataStart(chunk: Buffer, at: number, end: number): number {
+    this.#state = IGNORED;
+    if (this.#kind === 'no_usage' || this.#settled) return at;
+    if (this.#document.untouched) {
+      const behind = this.#piece(chunk, at, end);
+      if (behind !== -1) {
+        this.#settled = true;
+        return behind;
+      }
+    }
+    this.#state = DATA_VALUE;
+    return at;
+  }
+
+  /**
+   * A piece of the answer that is in this chunk as a whole, written as the API writes it, with blanks before the last
+   * brace (padding). The same as the document reader would make of it, without the way there.
+   *
+   * @returns the offset behind it, or -1: it is something else.
+   */
+  #piece(chunk: Buffer, at: number, end: number): number {
+    let i = matches(chunk, at, end, DELTA_INDEX);
+    if (i === -1) return -1;
+    while (i < end && isDigit(chunk[i] as number)) i++;
+    if ((i = matches(chunk, i, end, DELTA_TYPE)) === -1) return -1;
+    if ((i = plainStringEnd(chunk, i, end)) === -1) return -1;
+    if (chunk[i] !== COMMA || chunk[i + 1] !== QUOTE) return -1;
+    if ((i = plainStringEnd(chunk, i + 2, end)) === -1) return -1;
+    if (chunk[i] !== COLON || chunk[i + 1] !== QUOTE) return -1;
+
+    const text = i + 2;
+    let surplus = 0;
+    for (i = text; i < end;) {
+      const c = chunk[i] as number;
+      if (c === QUOTE) break;
+      if (c < SPACE) return -1;
+      i++;
+      if (c >= 0x80) {
+        if (c < 0xc0) surplus++;
+        else if (c >= 0xf0) surplus--;
+      } else if (c === BACKSLASH) i++;
+    }
+    const characters = i - text - surplus;
+    i++;
+    for (let braces = 0; braces < 2; i++) {
+      // Outside of the chunk there is neither.
+      const c = chunk[i];
+      if (c === CLOSE_BRACE) braces++;
+      else if (c !== SPACE) return -1;
+    }
+    this.#tally.sent(characters);
+    return i;
+  }
+
+  #settle(): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    const { type, usage, deltaCharacters } = this.#document;
+    const isNamed = type !== '';
+    if (isNamed ? type === 'content_block_delta' : this.#kind === 'piece') this.#tally.sent(deltaCharacters);
+    else if (isNamed ? type === 'message_start' : this.#kind === 'opening') this.#tally.opening(usage);
+    else this.#tally.count(usage);
+  }
+
+  #endEvent(): void {
+    if (!this.#document.untouched) {
+      this.#settle();
+      this.#document.reset();
+    }
+    this.#kind = 'any';
+    this.#settled = false;
+  }
+}
+
+/** @returns the offset behind the text that stands there, or -1. */
+function matches(chunk: Buffer, at: number, end: number, text: Buffer): number {
+  if (at + text.length > end) return -1;
+  for (let i = 0; i < text.length; i++) if (chunk[at + i] !== text[i]) return -1;
+  return at + text.length;
+}
+
+/** @returns the offset behind the closing quote of a string without escapes, or -1. */
+function plainStringEnd(chunk: Buffer, at: number, end: number): number {
+  for (let i = at; i < end; i++) {
+    const c = chunk[i] as number;
+    if (c === QUOTE) return i + 1;
+    if (c === BACKSLASH || c < SPACE) return -1;
+  }
+  return -1;
+}
+
+function isDigit(c: number): boolean {
+  return c >= 0x30 && c <= 0x39;
+}
