@@ -35,7 +35,7 @@ const model = z.strictObject({
   max_input_tokens: z.int().positive().nullable(),
   supports_1m: z.boolean(),
   usd_per_million_tokens: prices.nullable(),
-  fast_mode_input: price.nullable(),
+  fast_mode_usd_per_million_tokens: prices.nullable(),
   providers: z.partialRecord(z.enum(PROVIDERS), z.string().min(1)),
 });
 
@@ -53,8 +53,8 @@ export interface CatalogModel {
   readonly supports_1m: boolean;
   /** List prices; null where they are unknown (then {@link UNKNOWN_MODEL_PRICES} apply). */
   readonly usd_per_million_tokens: ModelPrices | null;
-  /** USD per million input tokens in fast mode, as a decimal string; null where there is no such mode. */
-  readonly fast_mode_input: string | null;
+  /** List prices of requests that were answered in fast mode; null where there is no such mode. */
+  readonly fast_mode_usd_per_million_tokens: ModelPrices | null;
   /** Its id at each provider that has it; `bedrock` is the foundation model id. */
   readonly providers: Readonly<Partial<Record<Provider, string>>>;
 }
@@ -65,6 +65,7 @@ const catalog = z
     source: z.string(),
     units: z.record(z.string(), z.string()),
     unknown_model: prices,
+    priced_only: z.record(z.string().min(1), prices),
     web_search_usd_per_thousand: price,
     models: z.array(model),
   })
@@ -75,6 +76,9 @@ export const CATALOG: readonly CatalogModel[] = catalog.models;
 
 /** What tokens of a model without a known price cost: the dearest tier, never nothing. */
 export const UNKNOWN_MODEL_PRICES: ModelPrices = catalog.unknown_model;
+
+/** List prices, by name, of models that are not offered but may be what an upstream calls a model. */
+export const PRICED_ONLY: Readonly<Record<string, ModelPrices>> = catalog.priced_only;
 
 /** Price of web searches in USD per 1000, as a decimal string. */
 export const WEB_SEARCH_USD_PER_THOUSAND: string = catalog.web_search_usd_per_thousand;

@@ -1,6 +1,7 @@
 export {
   CATALOG,
   nanoUsdPerToken,
+  PRICED_ONLY,
   providerModelId,
   PROVIDERS,
   resolveModel,

@@ -1,0 +1,127 @@
+import type { TokenUsage } from '@claude-gateway/prisma';
+import type { Rates, RequestBound } from '../types.ts';
+import { product, type Fraction } from './fraction.ts';
+
+/** What a token of each kind costs, in nano-USD. */
+export interface TokenPrices {
+  readonly input: Fraction;
+  readonly output: Fraction;
+  readonly cacheRead: Fraction;
+  readonly cacheWrite5m: Fraction;
+  readonly cacheWrite1h: Fraction;
+}
+
+export interface PriceList {
+  readonly known: boolean;
+  readonly standard: TokenPrices;
+  /** Absent where fast mode costs what everything else does. */
+  readonly fast?: TokenPrices;
+  /** nano-USD for one. */
+  readonly webSearch: Fraction;
+  /** Factor on all of them. */
+  readonly multiplier: Fraction;
+}
+
+/** The prices over one denominator, so that a request is a sum of products and one division. */
+interface Scaled {
+  readonly input: bigint;
+  readonly output: bigint;
+  readonly cacheRead: bigint;
+  readonly cacheWrite5m: bigint;
+  readonly cacheWrite1h: bigint;
+  readonly webSearch: bigint;
+  /** The dearest way to be billed for a token of input, by what may be written to a cache. */
+  readonly dearestInput: Readonly<Record<RequestBound['cacheWrites'], bigint>>;
+}
+
+/** Makes a price list into {@link Rates}. All arithmetic is of integers, and each result is rounded once. */
+export function ratesOf(list: PriceList): Rates {
+  const kinds = [list.standard, list.fast ?? list.standard].map((prices) => multiplied(prices, list));
+  const denominator = kinds
+    .flatMap((prices): Fraction[] => Object.values({ ...prices }))
+    .reduce((most, price) => (price.denominator > most ? price.denominator : most), 1n);
+  const [standard, fast] = kinds.map((prices) => scaled(prices, denominator)) as [Scaled, Scaled];
+  const dearer = maximum(standard, fast);
+  return {
+    known: list.known,
+    cost(usage, fastMode) {
+      const total = totalOf(usage, fastMode ? fast : standard);
+      return (2n * total + denominator) / (2n * denominator);
+    },
+    ceiling(bound) {
+      // Whether a request was answered in fast mode is known afterwards.
+      const prices = bound.fastMode ? dearer : standard;
+      const total =
+        whole(bound.inputTokens) * prices.dearestInput[bound.cacheWrites] +
+        whole(bound.outputTokens) * prices.output +
+        whole(bound.webSearches) * prices.webSearch;
+      return (total + denominator - 1n) / denominator;
+    },
+  };
+}
+
+function totalOf(usage: TokenUsage, prices: Scaled): bigint {
+  return (
+    whole(usage.inputTokens) * prices.input +
+    whole(usage.outputTokens) * prices.output +
+    whole(usage.cacheReadTokens) * prices.cacheRead +
+    whole(usage.cacheWrite5mTokens) * prices.cacheWrite5m +
+    whole(usage.cacheWrite1hTokens) * prices.cacheWrite1h +
+    whole(usage.webSearches) * prices.webSearch
+  );
+}
+
+/** Counts come from responses: what is no count is none, and parts of a token are a token. */
+function whole(count: number): bigint {
+  return count > 0 ? BigInt(Math.ceil(Math.min(count, Number.MAX_SAFE_INTEGER))) : 0n;
+}
+
+type PriceKinds = TokenPrices & Pick<PriceList, 'webSearch'>;
+
+function multiplied(prices: TokenPrices, { webSearch, multiplier }: PriceList): PriceKinds {
+  return {
+    input: product(prices.input, multiplier),
+    output: product(prices.output, multiplier),
+    cacheRead: product(prices.cacheRead, multiplier),
+    cacheWrite5m: product(prices.cacheWrite5m, multiplier),
+    cacheWrite1h: product(prices.cacheWrite1h, multiplier),
+    webSearch: product(webSearch, multiplier),
+  };
+}
+
+function scaled(prices: PriceKinds, denominator: bigint): Scaled {
+  // Denominators are powers of ten, so the largest is a multiple of all.
+  const scale = (price: Fraction): bigint => price.numerator * (denominator / price.denominator);
+  const [input, output, cacheRead, cacheWrite5m, cacheWrite1h, webSearch] = [
+    scale(prices.input),
+    scale(prices.output),
+    scale(prices.cacheRead),
+    scale(prices.cacheWrite5m),
+    scale(prices.cacheWrite1h),
+    scale(prices.webSearch),
+  ];
+  const none = larger(input, cacheRead);
+  const short = larger(none, cacheWrite5m);
+  const dearestInput = { none, '5m': short, '1h': larger(short, cacheWrite1h) };
+  return { input, output, cacheRead, cacheWrite5m, cacheWrite1h, webSearch, dearestInput };
+}
+
+function maximum(a: Scaled, b: Scaled): Scaled {
+  return {
+    input: larger(a.input, b.input),
+    output: larger(a.output, b.output),
+    cacheRead: larger(a.cacheRead, b.cacheRead),
+    cacheWrite5m: larger(a.cacheWrite5m, b.cacheWrite5m),
+    cacheWrite1h: larger(a.cacheWrite1h, b.cacheWrite1h),
+    webSearch: larger(a.webSearch, b.webSearch),
+    dearestInput: {
+      none: larger(a.dearestInput.none, b.dearestInput.none),
+      '5m': larger(a.dearestInput['5m'], b.dearestInput['5m']),
+      '1h': larger(a.dearestInput['1h'], b.dearestInput['1h']),
+    },
+  };
+}
+
+function larger(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
+}
