@@ -17,7 +17,12 @@ export type AuditEvent =
   | 'desktop_bootstrap.serve'
   | 'desktop_bootstrap.denied'
   | 'spend.blocked'
-  | 'admin.denied';
+  | 'admin.denied'
+  | 'admin.limit.upsert'
+  | 'admin.limit.delete'
+  | 'admin.increase_request.create'
+  | 'admin.increase_request.approve'
+  | 'admin.increase_request.deny';
 
 export type Audit = (event: AuditEvent, fields: Record<string, unknown>) => void;
 
