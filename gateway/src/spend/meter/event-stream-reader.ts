@@ -44,10 +44,9 @@ const LONGEST_NAME = 32;
  * a stream that breaks off before the blank line counts too.
  */
 export class EventStreamReader {
-  /** There was a field or a comment of an event stream. */
-  recognized = false;
   readonly #tally: Tally;
   readonly #document = new DocumentReader();
+  #recognized = false;
   #state = LINE_START;
   #afterCr = false;
   #field = DATA;
@@ -60,6 +59,11 @@ export class EventStreamReader {
 
   constructor(tally: Tally) {
     this.#tally = tally;
+  }
+
+  /** There was a field or a comment of an event stream, or the beginning of one. */
+  get recognized(): boolean {
+    return this.#recognized || this.#state === FIELD_NAME;
   }
 
   read(chunk: Buffer): void {
@@ -111,7 +115,7 @@ export class EventStreamReader {
       this.#endEvent();
       return at + 1;
     }
-    if (c === COLON) this.recognized = true;
+    if (c === COLON) this.#recognized = true;
     this.#state = c === DATA[0] || c === EVENT[0] ? FIELD_NAME : IGNORED;
     this.#field = c === DATA[0] ? DATA : EVENT;
     this.#fieldBytes = 1;
@@ -130,7 +134,7 @@ export class EventStreamReader {
       this.#state = IGNORED;
       return i;
     }
-    this.recognized = true;
+    this.#recognized = true;
     this.#state = AFTER_COLON;
     if (field === EVENT) {
       this.#nameBytes = 0;

@@ -1,0 +1,34 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { MeteredUsage } from '../../types.ts';
+import { createMeter, type MeterOptions } from '../meter.ts';
+
+/** What a meter makes of these chunks. Each is overwritten once the meter has seen it, as a socket's buffer may be. */
+export async function metered(
+  chunks: readonly (Buffer | string)[],
+  headers: IncomingHttpHeaders = {},
+  options: MeterOptions = {},
+): Promise<MeteredUsage> {
+  const meter = createMeter(headers, options);
+  for (const chunk of chunks) {
+    const copy = Buffer.from(chunk);
+    meter.bytes(copy);
+    copy.fill('"');
+  }
+  return meter.end();
+}
+
+/** A result with these counts and nothing else: complete, with input counted. */
+export function usage(counts: Partial<MeteredUsage>): MeteredUsage {
+  return {
+    inputTokens: 0,
+    outputTokens: 0,
+    cacheReadTokens: 0,
+    cacheWrite5mTokens: 0,
+    cacheWrite1hTokens: 0,
+    webSearches: 0,
+    fastMode: false,
+    outcome: 'complete',
+    inputCounted: true,
+    ...counts,
+  };
+}
