@@ -2,8 +2,9 @@ import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import type { Browser } from 'playwright-core';
 import { runGateway } from './harness/gateway-process.ts';
 import { startStack, type Stack } from './harness/stack.ts';
-import { chromiumBinary, openBrowser, screenshot } from './testbed/browser.ts';
+import { chromiumBinary, openBrowser } from './testbed/browser.ts';
 import { canUseManagedSettings, ClaudeCode } from './testbed/claude-code.ts';
+import { logIn } from './testbed/log-in.ts';
 import { findProgram } from './testbed/programs.ts';
 import { describeWith } from './testbed/requirements.ts';
 import type { Terminal } from './testbed/terminal.ts';
@@ -48,39 +49,8 @@ describeLogin('Claude Code, signing in through the gateway', () => {
     return machine;
   }
 
-  /** From the first start to "Connected", as a person does it. */
-  async function logIn(machine: ClaudeCode, person: string): Promise<Terminal> {
-    const terminal = machine.open();
-    terminals.push(terminal);
-    await terminal.waitFor(/Choose the text style/);
-    await terminal.pressUntil(['Enter'], /Enter to connect/);
-    expect(terminal.screen()).toContain(stack.url);
-    await terminal.pressUntil(['Enter'], /Yes, trust this gateway/);
-    await terminal.pressUntil(['Up'], /❯ Yes, trust this gateway/);
-    const [, code = ''] = await terminal.pressUntil(['Enter'], /Code:\s+([A-Z]{4}-[A-Z]{4})/);
-    await approve(code, person);
-    // The account that approved comes back to the terminal: somebody tricked into another's sign-in notices here.
-    await terminal.waitFor(new RegExp(`Signed in to Cloud gateway as ${person}@corp\\.example`));
-    await terminal.pressUntil(['Up'], /❯ Yes, continue/);
-    await terminal.pressUntil(['Enter'], /Connected to Cloud gateway/);
-    return terminal;
-  }
-
-  /** What happens in the browser: compare the code, continue, pick who to be, read that it worked. */
-  async function approve(code: string, person: string): Promise<void> {
-    const context = await browser.newContext();
-    const page = await context.newPage();
-    await page.goto(`${stack.url}/device?user_code=${code}`);
-    expect(await page.getByText(code).count()).toBeGreaterThan(0);
-    await screenshot(page, `login-1-confirm-${person}`);
-    await page.locator('button[name=provider]').click();
-    await page.waitForURL(`${stack.identityProvider.issuer}/**`);
-    await screenshot(page, `login-2-identity-provider-${person}`);
-    await page.locator(`button[name=user][value=${person}]`).click();
-    await page.waitForURL(`${stack.url}/**`);
-    await screenshot(page, `login-3-signed-in-${person}`);
-    expect(await page.locator('h1').innerText()).toBe('You are signed in');
-    await context.close();
+  async function signIn(machine: ClaudeCode, person: string): Promise<void> {
+    terminals.push(await logIn(machine, person, { site: stack, browser }));
   }
 
   /** What the client's latest question offers the model to use. */
@@ -94,7 +64,7 @@ describeLogin('Claude Code, signing in through the gateway', () => {
 
   it('connects when device management names the gateway, gets its settings, and is answered', async () => {
     const alice = newMachine(canUseManagedSettings() ? 'managed settings' : 'user settings');
-    await logIn(alice, 'alice');
+    await signIn(alice, 'alice');
     const answer = await alice.print('say hello');
     expect(answer).toMatchObject({ code: 0, result: { is_error: false } });
     expect(answer.result?.result).not.toBe('');
@@ -110,7 +80,7 @@ describeLogin('Claude Code, signing in through the gateway', () => {
 
   it('is held to the model of its group, in words that a person understands', async () => {
     const bob = newMachine('user settings');
-    await logIn(bob, 'bob');
+    await signIn(bob, 'bob');
 
     const allowed = await bob.print('say hello', ['--model', 'claude-haiku-4-5']);
     expect(allowed).toMatchObject({ code: 0, result: { is_error: false } });
@@ -128,7 +98,7 @@ describeLogin('Claude Code, signing in through the gateway', () => {
 
   it('is asked to sign in again once its session is revoked', async () => {
     const carol = newMachine('user settings');
-    await logIn(carol, 'carol');
+    await signIn(carol, 'carol');
     expect(await carol.print('say hello')).toMatchObject({ code: 0 });
 
     const [gateway] = stack.replicas;
