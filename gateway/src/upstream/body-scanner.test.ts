@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { readField, replaceField, scanBody, type BodyField } from './body-scanner.ts';
+import { readField, replaceField, scanBody, type BodyField, type BodyWord } from './body-scanner.ts';
 
 const FIELDS: readonly BodyField[] = ['model', 'max_tokens', 'stream', 'tags'];
 
@@ -27,6 +27,23 @@ function parsed(body: Buffer): unknown {
       Object.hasOwn(value, name) ? [[name, (value as Record<string, unknown>)[name]]] : [],
     ),
   );
+}
+
+const WORDS: readonly BodyWord[] = ['1h', 'image', 'file_id', 'document', 'cache_control', 'tool_reference'];
+
+/** How often each word is a name or a value in a parsed document. */
+function wordsIn(value: unknown, counts: Record<string, number> = {}): Record<string, number> {
+  const note = (text: string): void => {
+    if ((WORDS as readonly string[]).includes(text)) counts[text] = (counts[text] ?? 0) + 1;
+  };
+  if (typeof value === 'string') note(value);
+  else if (typeof value === 'object' && value !== null) {
+    for (const [name, member] of Object.entries(value)) {
+      if (!Array.isArray(value)) note(name);
+      wordsIn(member, counts);
+    }
+  }
+  return counts;
 }
 
 /** The body with everything inside its strings blanked: what the scanner promises to judge as `JSON.parse` does. */
@@ -129,6 +146,34 @@ describe('scanBody', () => {
     expect(scanned(Buffer.from('{"x":"\\q \u0001","model":"a"}'))).toEqual({ model: 'a' });
     expect(() => scanned(Buffer.from('{"model":"\\q"}'))).toThrow(SyntaxError);
     expect(() => scanned(Buffer.from('{"model":"a\nb"}'))).toThrow(SyntaxError);
+  });
+
+  it('counts words wherever they stand and however they are spelled', () => {
+    const escaped = (word: string): string =>
+      [...word].map((c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`).join('');
+    const random = generator(7);
+    const spell = (word: string): string =>
+      [...word].map((c) => (random(4) === 0 ? escaped(c).toUpperCase().replace('U', 'u') : c)).join('');
+    for (let i = 0; i < 500; i++) {
+      const pick = (): string => {
+        const word =
+          [...WORDS, 'images', '2h', 'a "document" with quotes', 'tool_references'][random(10)] ?? '';
+        return random(3) === 0 ? JSON.stringify(word) : `"${spell(word.replaceAll('"', ''))}"`;
+      };
+      const members = Array.from({ length: 1 + random(6) }, (_, n) =>
+        random(2) === 0 ? `"x${n}":[${pick()},{"y":${pick()}}]` : `"z${n}":{${pick()}:1}`,
+      );
+      const body = Buffer.from(`{${members.join(',')},${pick()}:0}`);
+      const scan = scanBody(body);
+      if (typeof scan === 'string') throw new Error(scan);
+      const found = Object.fromEntries(Object.entries(scan.words).filter(([, count]) => count > 0));
+      expect({ text: body.toString(), found }).toEqual({
+        text: body.toString(),
+        found: wordsIn(JSON.parse(body.toString())),
+      });
+    }
+    const whole = Buffer.from(`{"a":["${WORDS.map(escaped).join('","')}"],"b":"x image x"}`);
+    expect(scanBody(whole)).toMatchObject({ words: Object.fromEntries(WORDS.map((word) => [word, 1])) });
   });
 
   it('agrees with JSON.parse on random documents, as they are and damaged', () => {

@@ -9,8 +9,25 @@
  */
 
 /** The members that {@link scanBody} looks for. */
-const FIELDS = ['model', 'max_tokens', 'stream', 'tags'] as const;
+const FIELDS = [
+  'model',
+  'max_tokens',
+  'stream',
+  'tags',
+  'messages',
+  'system',
+  'tools',
+  'speed',
+  'thinking',
+  'context_management',
+  'mcp_servers',
+  'anthropic_beta',
+] as const;
 export type BodyField = (typeof FIELDS)[number];
+
+/** Strings that are counted wherever they stand, as a member's name or as a value: they tell what input may cost. */
+const WORDS = ['1h', 'image', 'file_id', 'document', 'cache_control', 'tool_reference'] as const;
+export type BodyWord = (typeof WORDS)[number];
 
 /** Where a member stands in the body, in bytes: `[keyStart, end)` with its key, `[start, end)` without. */
 export interface Span {
@@ -24,6 +41,8 @@ export interface ScannedBody {
   readonly fields: Readonly<Partial<Record<BodyField, Span>>>;
   /** One of the names stands there more than once: parsers may disagree on which of them counts. */
   readonly ambiguous: boolean;
+  /** How often each word stands there, however it is spelled. */
+  readonly words: Readonly<Record<BodyWord, number>>;
 }
 
 /** Why a body is refused. */
@@ -35,6 +54,7 @@ const COLON = 0x3a;
 const OPEN_BRACKET = 0x5b;
 const BACKSLASH = 0x5c;
 const CLOSE_BRACKET = 0x5d;
+const LOWER_U = 0x75;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
@@ -44,6 +64,14 @@ const NULL = Buffer.from('null');
 
 /** Strings are mostly keys and short words, which are looked at byte by byte. */
 const SHORT_STRING = 16;
+/** No two words are of one length; none is longer than {@link SHORT_STRING} less the quote. */
+const WORD_OF_LENGTH: readonly ({ readonly word: BodyWord; readonly bytes: Buffer } | undefined)[] =
+  Array.from({ length: SHORT_STRING }, (_, length) => {
+    const word = WORDS.find((candidate) => candidate.length === length);
+    return word === undefined ? undefined : { word, bytes: Buffer.from(word) };
+  });
+/** A word of which every character is written as `\u0000`. */
+const LONGEST_ESCAPED_WORD = 6 * Math.max(...WORDS.map(({ length }) => length));
 /** How far a quote is searched for word by word: a native search pays for its call behind some hundred bytes. */
 const NEAR_WORDS = 64;
 /** Where the first byte of a word is its lowest; elsewhere every search is a native one. */
@@ -82,6 +110,14 @@ class Scanner {
   readonly #body: Buffer;
   /** The memory below the body, word by word. */
   readonly #words: Int32Array;
+  readonly #counts: Record<BodyWord, number> = {
+    '1h': 0,
+    image: 0,
+    file_id: 0,
+    document: 0,
+    cache_control: 0,
+    tool_reference: 0,
+  };
   /** Whether the container at each depth is an object (1) or an array (0). */
   #containers = new Uint8Array(64);
 
@@ -93,17 +129,17 @@ class Scanner {
   /** @param at Offset of the opening brace of the outermost object. */
   object(at: number): ScannedBody | ScanFailure {
     const body = this.#body;
-    const words = this.#words;
+    const words = this.#counts;
     const fields: Partial<Record<BodyField, Span>> = {};
     let ambiguous = false;
     let i = skipSpace(body, at + 1);
     if (body[i] === CLOSE_BRACE) {
-      return skipSpace(body, i + 1) === body.length ? { fields, ambiguous } : 'invalid_json';
+      return skipSpace(body, i + 1) === body.length ? { fields, ambiguous, words } : 'invalid_json';
     }
     for (;;) {
       if (body[i] !== QUOTE) return 'invalid_json';
       const keyStart = i;
-      const keyEnd = skipString(body, words, i);
+      const keyEnd = this.#string(i);
       if (keyEnd === -1) return 'invalid_json';
       i = skipSpace(body, keyEnd);
       if (body[i] !== COLON) return 'invalid_json';
@@ -122,7 +158,7 @@ class Scanner {
       const next = body[i];
       if (next === COMMA) i = skipSpace(body, i + 1);
       else if (next === CLOSE_BRACE) {
-        return skipSpace(body, i + 1) === body.length ? { fields, ambiguous } : 'invalid_json';
+        return skipSpace(body, i + 1) === body.length ? { fields, ambiguous, words } : 'invalid_json';
       } else return 'invalid_json';
     }
   }
@@ -130,19 +166,18 @@ class Scanner {
   /** @returns the offset behind the value, whatever it nests; no recursion, so depth costs one byte a level. */
   skipValue(at: number): number {
     const body = this.#body;
-    const words = this.#words;
     let i = at;
     let depth = 0;
     for (;;) {
       // Here a value must begin.
       const first = body[i];
-      if (first === QUOTE) i = skipString(body, words, i);
+      if (first === QUOTE) i = this.#string(i);
       else if (first === OPEN_BRACE || first === OPEN_BRACKET) {
         const isObject = first === OPEN_BRACE;
         i = skipSpace(body, i + 1);
         if (body[i] !== (isObject ? CLOSE_BRACE : CLOSE_BRACKET)) {
           this.#push(depth++, isObject);
-          if (isObject && (i = skipKey(body, words, i)) === -1) return -1;
+          if (isObject && (i = this.#key(i)) === -1) return -1;
           continue;
         }
         i++;
@@ -157,13 +192,63 @@ class Scanner {
         const next = body[i];
         if (next === COMMA) {
           i = skipSpace(body, i + 1);
-          if (isObject && (i = skipKey(body, words, i)) === -1) return -1;
+          if (isObject && (i = this.#key(i)) === -1) return -1;
           break;
         }
         if (next !== (isObject ? CLOSE_BRACE : CLOSE_BRACKET)) return -1;
         depth--;
         i++;
       }
+    }
+  }
+
+  /** From a key's opening quote to where its value begins. */
+  #key(at: number): number {
+    const body = this.#body;
+    if (body[at] !== QUOTE) return -1;
+    const end = this.#string(at);
+    if (end === -1) return -1;
+    const colon = skipSpace(body, end);
+    return body[colon] === COLON ? skipSpace(body, colon + 1) : -1;
+  }
+
+  /** From an opening quote to behind the closing one. */
+  #string(at: number): number {
+    const body = this.#body;
+    let i = at + 1;
+    let escapesUnicode = false;
+    const near = Math.min(i + SHORT_STRING, body.length);
+    while (i < near) {
+      const c = body[i];
+      if (c === QUOTE) {
+        if (escapesUnicode) this.#countEscaped(at, i + 1);
+        else this.#count(at + 1, i);
+        return i + 1;
+      }
+      if (c === BACKSLASH) {
+        escapesUnicode ||= body[i + 1] === LOWER_U;
+        i += 2;
+      } else i++;
+    }
+    const end = skipLongString(body, this.#words, i);
+    // A word's first escape stands within its length, so it was seen above.
+    if (escapesUnicode && end !== -1) this.#countEscaped(at, end);
+    return end;
+  }
+
+  #count(start: number, end: number): void {
+    const candidate = WORD_OF_LENGTH[end - start];
+    if (candidate !== undefined && isAt(this.#body, start, candidate.bytes)) this.#counts[candidate.word]++;
+  }
+
+  #countEscaped(start: number, end: number): void {
+    if (end - start > LONGEST_ESCAPED_WORD + 2) return;
+    try {
+      const text: unknown = JSON.parse(this.#body.toString('utf8', start, end));
+      const word = WORDS.find((candidate) => candidate === text);
+      if (word !== undefined) this.#counts[word]++;
+    } catch {
+      // No JSON string, and so no word.
     }
   }
 
@@ -184,27 +269,6 @@ function skipSpace(body: Buffer, at: number): number {
     if (c !== 0x20 && c !== 0x0a && c !== 0x0d && c !== 0x09) return i;
     i++;
   }
-}
-
-/** From a key's opening quote to where its value begins. */
-function skipKey(body: Buffer, words: Int32Array, at: number): number {
-  if (body[at] !== QUOTE) return -1;
-  const end = skipString(body, words, at);
-  if (end === -1) return -1;
-  const colon = skipSpace(body, end);
-  return body[colon] === COLON ? skipSpace(body, colon + 1) : -1;
-}
-
-/** From an opening quote to behind the closing one. */
-function skipString(body: Buffer, words: Int32Array, at: number): number {
-  let i = at + 1;
-  const near = Math.min(i + SHORT_STRING, body.length);
-  while (i < near) {
-    const c = body[i];
-    if (c === QUOTE) return i + 1;
-    i += c === BACKSLASH ? 2 : 1;
-  }
-  return skipLongString(body, words, i);
 }
 
 /**
