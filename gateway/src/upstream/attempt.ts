@@ -42,7 +42,7 @@ type State = 'waiting' | 'collecting' | 'relaying' | 'over';
  * and reported as a failure. Exactly one of `onRelayed` and `onFailure` is called, or none after {@link abort}.
  */
 export class Attempt implements Dispatcher.DispatchHandler {
-  readonly #name: string;
+  readonly upstream: string;
   readonly #relay: Relay;
   readonly #events: AttemptEvents;
   readonly #ttfbMs: number;
@@ -50,12 +50,13 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | undefined;
   #timer: NodeJS.Timeout | undefined;
   #startedAt = 0;
+  #connected = false;
   #failure: { status: number; headers: IncomingHttpHeaders } | undefined;
   #chunks: Buffer[] = [];
   #collected = 0;
 
-  constructor(name: string, relay: Relay, events: AttemptEvents, ttfbMs: number) {
-    this.#name = name;
+  constructor(upstream: string, relay: Relay, events: AttemptEvents, ttfbMs: number) {
+    this.upstream = upstream;
     this.#relay = relay;
     this.#events = events;
     this.#ttfbMs = ttfbMs;
@@ -82,6 +83,11 @@ export class Attempt implements Dispatcher.DispatchHandler {
     }
   }
 
+  /** Whether the upstream has the request, and its answer is not over. */
+  get sent(): boolean {
+    return this.#connected && this.#state !== 'over';
+  }
+
   /** The client has gone: the upstream is told at once, by closing its connection. */
   abort(): void {
     if (this.#state === 'over') return;
@@ -91,6 +97,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
+    this.#connected = true;
     // Over before a connection was there: nothing is sent.
     if (this.#state === 'over') controller.abort(new Error('nobody waits for this request'));
   }
@@ -105,7 +112,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
       clearTimeout(this.#timer);
       this.#state = 'relaying';
       this.#events.onRelaying(status, headers);
-      this.#relay.start(controller, status, headers, this.#name);
+      this.#relay.start(controller, status, headers, this.upstream);
       return;
     }
     this.#state = 'collecting';

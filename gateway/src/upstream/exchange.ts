@@ -6,9 +6,9 @@ import type { Principal } from '../principal.ts';
 import { readField, scanBody, type ScannedBody } from './body-scanner.ts';
 import { Failover, type Candidate, type FailoverEvents, type NamedFailure } from './failover.ts';
 import type { Heartbeat } from './heartbeat.ts';
-import type { InferenceDeps } from './inference.ts';
+import type { Admission, InferenceDeps } from './inference.ts';
 import { refusalOf, refusalOfChain, type Refusal } from './refusal.ts';
-import { Relay, type RelayEnding, type ResponseObserver } from './relay.ts';
+import { Relay, type Reached, type RelayEnding, type ResponseObserver } from './relay.ts';
 import { discardBody, readBody } from './request-body.ts';
 import type { InferencePath, InferenceRequest } from './upstream.ts';
 
@@ -27,6 +27,8 @@ export class Exchange implements FailoverEvents {
   #failover: Failover | undefined;
   #observer: ResponseObserver | undefined;
   #ending: RelayEnding = 'client_gone';
+  #reached: Reached = 'nowhere';
+  #over = false;
 
   #model: string | null = null;
   #upstream: string | null = null;
@@ -74,6 +76,7 @@ export class Exchange implements FailoverEvents {
   }
 
   onRelaying(upstream: string, _status: number, headers: IncomingHttpHeaders): void {
+    this.#reached = 'answered';
     this.#upstream = upstream;
     this.#upstreamRequestId = requestIdOf(headers);
     this.#firstByteMs = this.#elapsed();
@@ -103,6 +106,7 @@ export class Exchange implements FailoverEvents {
   }
 
   onRefused(failure: NamedFailure): void {
+    this.#reached = 'declined';
     this.#upstream = failure.upstream;
     this.#upstreamRequestId = failure.headers === undefined ? null : requestIdOf(failure.headers);
     this.#answer(refusalOf(failure));
@@ -117,15 +121,20 @@ export class Exchange implements FailoverEvents {
     try {
       step();
     } catch (error) {
-      if (error instanceof ApiError) {
-        this.#refuse(error);
-        return;
-      }
-      this.#context.log.error({ err: error, request_id: this.#context.id }, 'inference failed');
-      this.#refuse(
-        new ApiError('api_error', `The gateway failed to handle this request (${this.#context.id}).`),
-      );
+      this.#fail(error);
     }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#over) return;
+    if (error instanceof ApiError) {
+      this.#refuse(error);
+      return;
+    }
+    this.#context.log.error({ err: error, request_id: this.#context.id }, 'inference failed');
+    this.#refuse(
+      new ApiError('api_error', `The gateway failed to handle this request (${this.#context.id}).`),
+    );
   }
 
   #dispatch(received: Buffer): void {
@@ -135,7 +144,7 @@ export class Exchange implements FailoverEvents {
       context: this.#context,
     };
     this.#requestBytes = received.length;
-    const { body, fields } = understand(received);
+    const { body, fields, words } = understand(received);
     const requestedModel = modelOf(body, fields);
     const { canonical } = deps.policy.checkModel(principal, requestedModel);
     this.#model = canonical;
@@ -146,10 +155,30 @@ export class Exchange implements FailoverEvents {
       headers: this.#request.headers,
       body,
       fields,
+      words,
       requestedModel,
       stream: fields.stream !== undefined && readMember(body, fields.stream) === true,
     };
-    this.#observer = deps.observe?.({ context, principal, request, model: canonical });
+    const call = { context, principal, request, model: canonical, candidates };
+    const admission = this.#path === '/v1/messages' ? deps.admission?.admit(call) : undefined;
+    if (!(admission instanceof Promise)) {
+      this.#send(request, candidates, admission);
+      return;
+    }
+    admission.then(
+      (admitted) => this.#guard(() => this.#send(request, candidates, admitted)),
+      (error: unknown) => this.#fail(error),
+    );
+  }
+
+  #send(call: InferenceRequest, candidates: readonly Candidate[], admission: Admission | undefined): void {
+    this.#observer = admission?.observer;
+    if (this.#over) {
+      this.#tellEnd();
+      return;
+    }
+    const deps = this.#deps;
+    const request = admission?.body === undefined ? call : { ...call, ...understand(admission.body) };
     this.#relay = new Relay(this.#response, this.#heartbeat, this.#observer);
     this.#failover = new Failover(
       deps.dispatcher,
@@ -197,11 +226,17 @@ export class Exchange implements FailoverEvents {
 
   /** Runs once for every request: after the last byte, or when the client has gone. */
   #closed(): void {
+    this.#over = true;
     const finished = this.#response.writableFinished;
     if (!finished && this.#ending !== 'upstream_cut') this.#ending = 'client_gone';
+    const waitingFor = this.#reached === 'nowhere' ? this.#failover?.current : undefined;
+    if (waitingFor !== undefined) {
+      this.#reached = 'unanswered';
+      this.#upstream = waitingFor;
+    }
     this.#failover?.abort();
     this.#relay?.release();
-    this.#observer?.onResponseEnd?.(this.#ending);
+    this.#tellEnd();
 
     const { id, clientAddress, log } = this.#context;
     const line = {
@@ -211,8 +246,7 @@ export class Exchange implements FailoverEvents {
       model: this.#model,
       upstream: this.#upstream,
       upstream_request_id: this.#upstreamRequestId,
-      // What nginx writes for a client that went before it was answered.
-      status: this.#response.headersSent ? this.#response.statusCode : 499,
+      status: this.#status,
       ms: Math.round(this.#elapsed()),
     };
     this.#deps.audit('inference', {
@@ -232,6 +266,22 @@ export class Exchange implements FailoverEvents {
     );
   }
 
+  #tellEnd(): void {
+    this.#observer?.onResponseEnd?.({
+      ending: this.#ending,
+      reached: this.#reached,
+      upstream: this.#upstream,
+      status: this.#status,
+      firstByteMs: this.#firstByteMs,
+      durationMs: this.#elapsed(),
+    });
+  }
+
+  get #status(): number {
+    // What nginx writes for a client that went before it was answered.
+    return this.#response.headersSent ? this.#response.statusCode : 499;
+  }
+
   #elapsed(): number {
     return performance.now() - this.#context.startedAt;
   }
@@ -242,13 +292,13 @@ export class Exchange implements FailoverEvents {
  *   reads the same one as the policy does.
  * @throws ApiError (400)
  */
-function understand(received: Buffer): { body: Buffer; fields: ScannedBody['fields'] } {
+function understand(received: Buffer): Pick<InferenceRequest, 'body' | 'fields' | 'words'> {
   const scan = scanBody(received);
   if (scan === 'invalid_json') throw invalidJson();
   if (scan === 'not_an_object') {
     throw new ApiError('invalid_request_error', 'The request body must be a JSON object.');
   }
-  if (!scan.ambiguous) return { body: received, fields: scan.fields };
+  if (!scan.ambiguous) return { body: received, fields: scan.fields, words: scan.words };
   let body: Buffer;
   try {
     body = Buffer.from(JSON.stringify(JSON.parse(received.toString())));

@@ -71,6 +71,11 @@ export class Failover {
     this.#try(0, false);
   }
 
+  /** The upstream that has the request now: what it does with it can only be guessed. */
+  get current(): string | undefined {
+    return this.#attempt?.sent === true ? this.#attempt.upstream : undefined;
+  }
+
   /** The client has gone: whatever is under way is given up, and no event follows. */
   abort(): void {
     this.#aborted = true;

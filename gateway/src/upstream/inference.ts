@@ -5,6 +5,7 @@ import type { Audit } from '../observe/audit.ts';
 import type { Principal } from '../principal.ts';
 import { Exchange } from './exchange.ts';
 import { Heartbeat } from './heartbeat.ts';
+import type { Candidate } from './failover.ts';
 import type { ResponseObserver } from './relay.ts';
 import type { InferencePath, InferenceRequest, Upstream } from './upstream.ts';
 
@@ -26,13 +27,34 @@ export interface ModelPolicy {
   upstreamModel(model: string, upstreamName: string, provider: string): string | undefined;
 }
 
-/** One request for inference that passed the policy, as the meter gets to know it. */
+/** One request for inference that passed the policy, as whoever admits it gets to know it. */
 export interface InferenceCall {
   readonly context: RequestContext;
   readonly principal: Principal;
   readonly request: InferenceRequest;
   /** The catalog's name. */
   readonly model: string;
+  /** The upstreams that may answer it, in the order in which they are tried. */
+  readonly candidates: readonly Candidate[];
+}
+
+/** A request that may go to an upstream. */
+export interface Admission {
+  /** What the upstreams get instead of the client's body. */
+  readonly body?: Buffer;
+  /** Is always told the end, also when the client went before the admission was there. */
+  readonly observer: ResponseObserver;
+}
+
+/** Decides whether a request may cost what it costs, before any upstream sees it. */
+export interface AdmissionControl {
+  /**
+   * Asked for every `POST /v1/messages`; counting tokens is free.
+   *
+   * @returns a promise only where something has to be waited for: most requests go out in the very turn.
+   * @throws ApiError when the request is refused.
+   */
+  admit(call: InferenceCall): Admission | Promise<Admission>;
 }
 
 export interface InferenceDeps {
@@ -50,8 +72,8 @@ export interface InferenceDeps {
     /** For each upstream, until its response begins. A response that has begun may take any time. */
     readonly upstream_ttfb_ms: number;
   };
-  /** Watches responses; absent, or undefined for a call, costs nothing. */
-  readonly observe?: (call: InferenceCall) => ResponseObserver | undefined;
+  /** Absent: everything is admitted and nothing is metered. */
+  readonly admission?: AdmissionControl;
   /** After how much silence a stream gets a ping. Default 15 000 ms. */
   readonly pingAfterMs?: number;
   /** How long a client may pause while it sends its body. Default 30 000 ms. */

@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { isRelayed } from './headers.ts';
 import type { Heartbeat, Silent } from './heartbeat.ts';
@@ -8,13 +8,41 @@ import type { Heartbeat, Silent } from './heartbeat.ts';
  * not keep or change the chunks.
  */
 export interface ResponseObserver {
-  /** Status and headers have come from the upstream. */
-  onResponseStart?(status: number, headers: IncomingHttpHeaders, upstream: string): void;
+  /**
+   * An upstream answers with success.
+   *
+   * @returns headers that the client gets beside the upstream's.
+   */
+  onResponseStart?(
+    status: number,
+    headers: IncomingHttpHeaders,
+    upstream: string,
+  ): OutgoingHttpHeaders | undefined;
   /** Bytes of the body, as they go to the client. */
   onResponseBytes?(chunk: Buffer): void;
-  /** The last call, whatever happened, also when no response was ever started. */
-  onResponseEnd?(ending: RelayEnding): void;
+  /** The last call, once, whatever happened, also when no response was ever started. */
+  onResponseEnd?(end: ResponseEnd): void;
 }
+
+/** What became of a request. */
+export interface ResponseEnd {
+  readonly ending: RelayEnding;
+  readonly reached: Reached;
+  /** The upstream of `reached`. */
+  readonly upstream: string | null;
+  /** What the client was sent; 499 when it went before. */
+  readonly status: number;
+  /** From the request's arrival, in ms. */
+  readonly firstByteMs: number | null;
+  readonly durationMs: number;
+}
+
+/**
+ * How far a request came: an upstream answered it with success (`answered`), or refused it for what it is
+ * (`declined`), or had it when the client went (`unanswered`); or there is no upstream that it could have cost
+ * anything at (`nowhere`).
+ */
+export type Reached = 'answered' | 'declined' | 'unanswered' | 'nowhere';
 
 /**
  * How an answer ended: `complete`, the upstream broke off (`upstream_cut`), the client went (`client_gone`), or the
@@ -62,8 +90,9 @@ export class Relay implements Silent {
       const value = headers[name];
       if (value !== undefined && isRelayed(name)) response.setHeader(name, value);
     }
-    response.writeHead(status);
-    this.#observer?.onResponseStart?.(status, headers, upstream);
+    const own = this.#observer?.onResponseStart?.(status, headers, upstream);
+    if (own === undefined) response.writeHead(status);
+    else response.writeHead(status, own);
     if (isPlainEventStream(headers)) {
       this.#beating = true;
       this.#heartbeat.add(this);
