@@ -22,7 +22,7 @@ export interface AdminAuth {
   readonly write: RequestHandler;
   /** Whether this person administers by membership of one of `admin_groups`. */
   readonly isAdmin: (principal: Pick<Principal, 'groups'>) => boolean;
-  /** Who calls, or undefined: nobody that this API knows. Does not answer. */
+  /** Who calls, or undefined: no administrator. @throws ApiError 401 for a wrong key. */
   readonly identify: (request: Request) => Promise<AdminCaller | undefined>;
 }
 
@@ -80,10 +80,7 @@ export function createAdminAuth(
     (wanted: 'read' | 'write'): RequestHandler =>
     async (request, _response, next) => {
       const caller = (request as WithCaller)[CALLER] ?? (await find(request));
-      if (typeof caller === 'string') {
-        deny(request, caller);
-        throw new ApiError('authentication_error', 'Missing or invalid admin credentials.');
-      }
+      if (typeof caller === 'string') throw refused(request, caller);
       if (wanted === 'write' && caller.access === 'read') {
         deny(request, 'read_only', caller.actor);
         throw new ApiError('permission_error', 'This key may only read: write:spend_limits is required.');
@@ -104,12 +101,18 @@ export function createAdminAuth(
     });
   };
 
+  const refused = (request: Request, reason: Denial): ApiError => {
+    deny(request, reason);
+    return new ApiError('authentication_error', 'Missing or invalid admin credentials.');
+  };
+
   return {
     read: guard('read'),
     write: guard('write'),
     isAdmin,
     identify: async (request) => {
       const caller = await find(request);
+      if (caller === 'invalid_key') throw refused(request, caller);
       if (typeof caller === 'string') return undefined;
       (request as WithCaller)[CALLER] = caller;
       return caller;

@@ -73,9 +73,13 @@ const POOL_SPENT = `
    ORDER BY a.n`;
 
 const MATCHES = `
+  WITH members AS MATERIALIZED (
+    SELECT g.name, count(*) AS people FROM ${SCHEMA}.principals p, unnest(p.groups) AS g (name)
+     WHERE p.groups && $2::text[] GROUP BY g.name
+  )
   SELECT (CASE a.type
             WHEN 'organization' THEN (SELECT count(*) FROM ${SCHEMA}.principals)
-            WHEN 'rbac_group' THEN (SELECT count(*) FROM ${SCHEMA}.principals p WHERE p.groups @> ARRAY[a.name])
+            WHEN 'rbac_group' THEN coalesce((SELECT people FROM members m WHERE m.name = a.name), 0)
             ELSE (SELECT count(*) FROM ${SCHEMA}.principals p WHERE p.sub = a.name OR p.email_key = a.key)
           END)::int AS matches
     FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS a (type, name, key, n)
