@@ -38,6 +38,24 @@ export class Database {
     }
   }
 
+  /** Several statements on one connection: all of them, or none. Each sees what was committed when it began. */
+  async transaction<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+    let client: pg.PoolClient | undefined;
+    let broken: Error | undefined;
+    try {
+      client = await this.pool.connect();
+      await client.query('BEGIN');
+      const result = await work(client);
+      await client.query('COMMIT');
+      return result;
+    } catch (error) {
+      await client?.query('ROLLBACK').catch((failure: Error) => (broken = failure));
+      throw asStoreError(error);
+    } finally {
+      client?.release(broken);
+    }
+  }
+
   async prisma<T>(work: (client: PrismaClient) => Promise<T>): Promise<T> {
     try {
       return await work(this.#prisma);

@@ -2,6 +2,9 @@ import { awaitPostgres, connectionTarget, createPool } from './connection.ts';
 import { Database } from './database.ts';
 import { PostgresDeviceGrantStore } from './device-grants.ts';
 import { PostgresEffectiveStore } from './ledger/effective.ts';
+import { PostgresAlertStore } from './ledger/alerts.ts';
+import { UsageRollup } from './ledger/usage-rollup.ts';
+import { PostgresUsageStore } from './ledger/usage.ts';
 import { migrateWith } from './migrations.ts';
 import { Notifications } from './notifications.ts';
 import { PostgresRateLimitStore } from './rate-limits.ts';
@@ -24,9 +27,10 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   const database = new Database(pool);
   const notifications = new Notifications(target, onEvent);
   const feed = new PostgresRevocationFeed(database, notifications, onEvent);
-  const sweeper = new Sweeper(database, onEvent);
+  const sweeper = new Sweeper(database, onEvent, options.retention);
+  const rollup = new UsageRollup(database, onEvent);
   const close = async (): Promise<void> => {
-    await Promise.all([feed.close(), sweeper.close(), notifications.close()]);
+    await Promise.all([feed.close(), sweeper.close(), rollup.close(), notifications.close()]);
     await database.close();
   };
 
@@ -42,6 +46,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   }
   notifications.start();
   sweeper.start();
+  rollup.start();
 
   let closed: Promise<void> | undefined;
   return {
@@ -50,6 +55,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     revocations: feed,
     rateLimits: new PostgresRateLimitStore(database),
     effective: new PostgresEffectiveStore(database),
+    usage: new PostgresUsageStore(database, rollup),
+    alerts: new PostgresAlertStore(database),
     ping: async () => {
       await database.query('SELECT 1');
     },

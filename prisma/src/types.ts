@@ -5,6 +5,8 @@
  */
 
 import type { EffectiveStore } from './ledger/effective-types.ts';
+import type { AlertStore } from './ledger/alert-types.ts';
+import type { Retention, UsageStore } from './ledger/usage-types.ts';
 /** Who signed in, as the identity provider said it. */
 export interface Identity {
   readonly sub: string;
@@ -168,6 +170,8 @@ export interface Store {
   readonly revocations: RevocationFeed;
   readonly rateLimits: RateLimitStore;
   readonly effective: EffectiveStore;
+  readonly usage: UsageStore;
+  readonly alerts: AlertStore;
   /** @throws Error when Postgres does not answer. */
   ping(): Promise<void>;
   close(): Promise<void>;
@@ -184,6 +188,7 @@ export interface StoreOptions {
   readonly connectTimeoutSeconds: number;
   /** How long a revoked session id must be remembered: the lifetime of a bearer token, in seconds. */
   readonly revocationTtlSeconds: number;
+  readonly retention?: Partial<Retention>;
   readonly onEvent?: (
     level: 'info' | 'warn' | 'error',
     message: string,

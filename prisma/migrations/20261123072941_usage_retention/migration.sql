@@ -1,0 +1,2 @@
+-- AlterTable
+ALTER TABLE "usage_rollup" ADD COLUMN     "records_from" TIMESTAMPTZ(0);
