@@ -157,7 +157,7 @@ describe('scanBody', () => {
     for (let i = 0; i < 500; i++) {
       const pick = (): string => {
         const word =
-          [...WORDS, 'images', '2h', 'a "document" with quotes', 'tool_references'][random(10)] ?? '';
+          [...WORDS, 'images', '2h', 'a "document" with quotes', 'tool_references'][random(11)] ?? '';
         return random(3) === 0 ? JSON.stringify(word) : `"${spell(word.replaceAll('"', ''))}"`;
       };
       const members = Array.from({ length: 1 + random(6) }, (_, n) =>

@@ -26,7 +26,7 @@ const FIELDS = [
 export type BodyField = (typeof FIELDS)[number];
 
 /** Strings that are counted wherever they stand, as a member's name or as a value: they tell what input may cost. */
-const WORDS = ['1h', 'image', 'file_id', 'document', 'cache_control', 'tool_reference'] as const;
+const WORDS = ['1h', 'url', 'image', 'file_id', 'document', 'cache_control', 'tool_reference'] as const;
 export type BodyWord = (typeof WORDS)[number];
 
 /** Where a member stands in the body, in bytes: `[keyStart, end)` with its key, `[start, end)` without. */
@@ -112,6 +112,7 @@ class Scanner {
   readonly #words: Int32Array;
   readonly #counts: Record<BodyWord, number> = {
     '1h': 0,
+    url: 0,
     image: 0,
     file_id: 0,
     document: 0,
