@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
 import { SCHEMA } from '../connection.ts';
 import type { Database } from '../database.ts';
-import { asStoreError, StoreUnavailableError } from '../errors.ts';
 import type {
   IncreaseRequest,
   IncreaseRequestStatus,
@@ -79,7 +78,7 @@ export class PostgresIncreaseRequestStore implements IncreaseRequestStore {
 
   create(request: Parameters<IncreaseRequestStore['create']>[0]): ReturnType<IncreaseRequestStore['create']> {
     const { sub, period, currentAmount, requestedAmount, reason, actor, now } = request;
-    return this.#transaction(async (client) => {
+    return this.#database.transaction(async (client) => {
       await client.query(LOCK_PERSON, [sub]);
       const pending = (await client.query<Row>(PENDING, [sub, period])).rows[0];
       if (pending !== undefined) return { state: 'pending', request: requestOf(pending) };
@@ -143,30 +142,12 @@ export class PostgresIncreaseRequestStore implements IncreaseRequestStore {
     id: string,
     work: (client: pg.PoolClient, request: IncreaseRequest) => Promise<IncreaseResolution>,
   ): Promise<IncreaseResolution> {
-    return this.#transaction(async (client) => {
+    return this.#database.transaction(async (client) => {
       const row = (await client.query<Row>(`${GET} FOR UPDATE`, [id])).rows[0];
       if (row === undefined) return { state: 'missing' };
       const request = requestOf(row);
       return request.status === 'pending' ? work(client, request) : { state: 'settled', request };
     });
-  }
-
-  async #transaction<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-    let client: pg.PoolClient | undefined;
-    let failure: Error | undefined;
-    try {
-      client = await this.#database.pool.connect();
-      await client.query('BEGIN');
-      const result = await work(client);
-      await client.query('COMMIT');
-      return result;
-    } catch (error) {
-      failure = asStoreError(error);
-      await client?.query('ROLLBACK').catch(() => undefined);
-      throw failure;
-    } finally {
-      client?.release(failure instanceof StoreUnavailableError);
-    }
   }
 }
 
