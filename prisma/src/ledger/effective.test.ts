@@ -27,13 +27,6 @@ async function record(postgres: TestPostgres, sub: string, spending: Spending): 
   );
 }
 
-async function hour(postgres: TestPostgres, sub: string, at: Date, cost: bigint): Promise<void> {
-  await postgres.sql(
-    `INSERT INTO claude_gateway.usage_hours VALUES ($1, $2, '{}', '', 'm', 'u', 1, 0, 0, 0, 0, 0, 0, $3)`,
-    [at, sub, cost.toString()],
-  );
-}
-
 async function person(postgres: TestPostgres, sub: string, groups: string[] = []): Promise<void> {
   const email = `${sub}@Corp.example`;
   await postgres.sql(
@@ -50,23 +43,22 @@ describe.each(POSTGRES_VERSIONS)('effective spending on PostgreSQL %i', (version
     return (await postgres.open()).effective;
   };
 
-  it('adds hours and what is not among them yet, each period from its own start', async () => {
+  it('adds up each period from its own start, before and after a rollup', async () => {
     const effective = await fresh();
-    await postgres.sql(
-      `INSERT INTO claude_gateway.usage_rollup (id, settled_until) VALUES (1, now() - interval '1 minute')
-       ON CONFLICT (id) DO UPDATE SET settled_until = excluded.settled_until`,
-    );
-    await hour(postgres, 'ann', hoursAfter(MONTH, -1), 1_000_000n);
-    await hour(postgres, 'ann', MONTH, 100_000n);
-    await hour(postgres, 'ann', WEEK, 10_000n);
-    await hour(postgres, 'ann', DAY, 1_000n);
-    await record(postgres, 'ann', { cost: 7n, at: hoursAfter(DAY, 2) });
-    // Settled before the rollup: it is in the hours, and not counted again.
-    await record(postgres, 'ann', { cost: 500n, at: hoursAfter(DAY, 1) });
-    await postgres.sql(
-      `UPDATE claude_gateway.usage_records SET settled_at = now() - interval '1 hour' WHERE cost_nano_usd = 500`,
-    );
+    const store = await postgres.open();
+    const costs = [
+      { at: hoursAfter(MONTH, -1), cost: 1_000_000n },
+      { at: MONTH, cost: 100_000n },
+      { at: WEEK, cost: 10_000n },
+      { at: hoursAfter(DAY, 1), cost: 1_000n },
+    ];
+    for (const { at, cost } of costs) await record(postgres, 'ann', { cost, at });
+    const expected = { daily: 1_000n, weekly: 11_000n, monthly: 111_000n };
+    expect((await effective.of(['ann'], since))[0]?.spent).toEqual(expected);
 
+    await store.usage.rollUp();
+    expect((await effective.of(['ann'], since))[0]?.spent).toEqual(expected);
+    await record(postgres, 'ann', { cost: 7n, at: hoursAfter(DAY, 1) });
     const [ann, stranger] = await effective.of(['ann', 'stranger'], since);
     expect(ann?.spent).toEqual({ daily: 1_007n, weekly: 11_007n, monthly: 111_007n });
     expect(stranger).toEqual({

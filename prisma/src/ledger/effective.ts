@@ -3,22 +3,10 @@ import type { Database } from '../database.ts';
 import { emailKey } from '../identity.ts';
 import type { EffectiveStore, KnownPrincipal, PeriodStarts, PrincipalSpend } from './effective-types.ts';
 import type { BudgetPeriod } from './types.ts';
+import { dividedHours, usageBetween } from './usage-report.ts';
 
-/**
- * What requests cost, by whom and when: hours that were added up, and the records that are not among them yet. One
- * statement reads both, so a rollup in between neither loses nor doubles a record.
- */
-const costs = (where: { hours: string; records: string }): string => `
-  SELECT sub, hour AS at, cost_nano_usd AS cost FROM ${SCHEMA}.usage_hours WHERE ${where.hours}
-  UNION ALL
-  SELECT sub, admitted_at, cost_nano_usd FROM ${SCHEMA}.usage_records
-   WHERE settled_at >= coalesce((SELECT max(settled_until) FROM ${SCHEMA}.usage_rollup), '-infinity') AND ${where.records}`;
-
-/** $1 from when on; the others are where the query that uses it puts them. */
-const since = (subs?: string): string => {
-  const of = subs === undefined ? '' : ` AND sub ${subs}`;
-  return costs({ hours: `hour >= $1${of}`, records: `admitted_at >= $1${of}` });
-};
+/** Nothing was admitted later than this. */
+const FOREVER = new Date('9999-12-31T00:00:00Z');
 
 const matching = (query: string, sub: string): string =>
   `(${query}::text IS NULL OR position(lower(${query}) IN lower(${sub})) > 0
@@ -31,46 +19,54 @@ const PAGE = `
 
 const KNOWN = `SELECT sub, email, name, groups FROM ${SCHEMA}.principals WHERE sub = ANY ($1)`;
 
-/** $3 daily, $4 weekly, $5 monthly. */
+/** Parameters: $4 subjects, $5 when each of the three periods began. */
 const SPENT = `
+  WITH ${usageBetween('sub = ANY ($4)')}
   SELECT sub,
-         (coalesce(sum(cost) FILTER (WHERE at >= $3), 0))::text AS daily,
-         (coalesce(sum(cost) FILTER (WHERE at >= $4), 0))::text AS weekly,
-         (coalesce(sum(cost) FILTER (WHERE at >= $5), 0))::text AS monthly
-    FROM (${since('= ANY ($2)')}) c GROUP BY sub`;
+         coalesce(sum(cost_nano_usd) FILTER (WHERE at >= ($5::timestamptz[])[1]), 0)::text AS daily,
+         coalesce(sum(cost_nano_usd) FILTER (WHERE at >= ($5::timestamptz[])[2]), 0)::text AS weekly,
+         coalesce(sum(cost_nano_usd) FILTER (WHERE at >= ($5::timestamptz[])[3]), 0)::text AS monthly
+    FROM usage GROUP BY sub`;
 
-/** Parameters: $2 limit, $3 and $4 where the last page ended, $5 what is looked for. */
+/** Parameters: $4 limit, $5 and $6 where the last page ended, $7 what is looked for. */
 const TOP = `
+  WITH ${usageBetween('true')}
   SELECT s.sub, s.spent::text, p.email, p.name, coalesce(p.groups, '{}') AS groups
-    FROM (SELECT sub, sum(cost) AS spent FROM (${since()}) c GROUP BY sub) s
+    FROM (SELECT sub, sum(cost_nano_usd) AS spent FROM usage GROUP BY sub) s
     LEFT JOIN ${SCHEMA}.principals p ON p.sub = s.sub
-   WHERE ($3::numeric IS NULL OR s.spent < $3 OR (s.spent = $3 AND s.sub > $4)) AND ${matching('$5', 's.sub')}
-   ORDER BY s.spent DESC, s.sub LIMIT $2`;
+   WHERE ($5::numeric IS NULL OR s.spent < $5 OR (s.spent = $5 AND s.sub > $6)) AND ${matching('$7', 's.sub')}
+   ORDER BY s.spent DESC, s.sub LIMIT $4`;
 
-/** Records alone: hours cannot be cut at the moment that is asked about. */
+/** Parameters: $4 subjects, $5 since when for each. */
 const SPENT_SINCE = `
-  SELECT coalesce((SELECT sum(r.cost_nano_usd) FROM ${SCHEMA}.usage_records r
-                    WHERE r.sub = a.sub AND r.admitted_at >= a.since), 0)::text AS spent
-    FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY AS a (sub, since, n) ORDER BY a.n`;
+  WITH ${usageBetween('sub = ANY ($4)')}
+  SELECT coalesce(sum(u.cost_nano_usd), 0)::text AS spent
+    FROM unnest($4::text[], $5::timestamptz[]) WITH ORDINALITY AS a (sub, since, n)
+    LEFT JOIN usage u ON u.sub = a.sub AND u.at >= a.since
+   GROUP BY a.n ORDER BY a.n`;
 
-/** A pool that nobody has asked yet has no window; then it is what a new one would start with. */
-const POOL_SPENT = `
-  SELECT coalesce(
-           (SELECT w.spent FROM ${SCHEMA}.budget_windows w
-             WHERE w.subject_kind = CASE WHEN a.grp IS NULL THEN 'organization_pool' ELSE 'group_pool' END
-               AND w.subject = coalesce(a.grp, '') AND w.unit::text = a.unit AND w.period::text = a.period
-               AND w.time_zone = a.zone AND w.starts_at = a.since),
-           (SELECT sum(CASE a.unit
-                         WHEN 'nano_usd' THEN r.cost_nano_usd
-                         ELSE r.input_tokens + r.output_tokens + r.cache_write_5m_tokens + r.cache_write_1h_tokens
-                              + CASE a.unit WHEN 'tokens_with_cache_reads' THEN r.cache_read_tokens ELSE 0 END
-                       END)
-              FROM ${SCHEMA}.usage_records r
-             WHERE r.admitted_at >= a.since AND (a.grp IS NULL OR a.grp = ANY (r.groups))),
-           0)::text AS spent
+const POOL_WINDOWS = `
+  SELECT w.spent::text AS spent
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
          WITH ORDINALITY AS a (grp, unit, period, zone, since, n)
+    LEFT JOIN ${SCHEMA}.budget_windows w
+      ON w.subject_kind = CASE WHEN a.grp IS NULL THEN 'organization_pool' ELSE 'group_pool' END
+     AND w.subject = coalesce(a.grp, '') AND w.unit::text = a.unit AND w.period::text = a.period
+     AND w.time_zone = a.zone AND w.starts_at = a.since
    ORDER BY a.n`;
+
+/** Parameters: $4 groups, $5 units, $6 since when. */
+const POOL_USAGE = `
+  WITH ${usageBetween('true')}
+  SELECT coalesce(sum(
+           CASE a.unit
+             WHEN 'nano_usd' THEN u.cost_nano_usd
+             ELSE u.input_tokens + u.output_tokens + u.cache_write_5m_tokens + u.cache_write_1h_tokens
+                  + CASE a.unit WHEN 'tokens_with_cache_reads' THEN u.cache_read_tokens ELSE 0 END
+           END), 0)::text AS spent
+    FROM unnest($4::text[], $5::text[], $6::timestamptz[]) WITH ORDINALITY AS a (grp, unit, since, n)
+    LEFT JOIN usage u ON u.at >= a.since AND (a.grp IS NULL OR a.grp = ANY (u.groups))
+   GROUP BY a.n ORDER BY a.n`;
 
 const MATCHES = `
   WITH members AS MATERIALIZED (
@@ -115,7 +111,7 @@ export class PostgresEffectiveStore implements EffectiveStore {
   ): ReturnType<EffectiveStore['topSpenders']> {
     const { period, after } = page;
     const values = [
-      page.since,
+      ...between([page.since]),
       page.limit + 1,
       after?.spent.toString() ?? null,
       after?.sub ?? null,
@@ -136,23 +132,25 @@ export class PostgresEffectiveStore implements EffectiveStore {
   }
 
   async spentSince(asks: Parameters<EffectiveStore['spentSince']>[0]): Promise<readonly bigint[]> {
-    const rows = await this.#database.query<{ spent: string }>(SPENT_SINCE, [
-      asks.map(({ sub }) => sub),
-      asks.map(({ since: from }) => from),
-    ]);
+    if (asks.length === 0) return [];
+    const sinces = asks.map(({ since }) => since);
+    const values = [...between(sinces), asks.map(({ sub }) => sub), sinces];
+    const rows = await this.#database.query<{ spent: string }>(SPENT_SINCE, values);
     return rows.map(({ spent }) => BigInt(spent));
   }
 
   async poolSpent(pools: Parameters<EffectiveStore['poolSpent']>[0]): Promise<readonly bigint[]> {
     if (pools.length === 0) return [];
-    const rows = await this.#database.query<{ spent: string }>(POOL_SPENT, [
+    const windows = await this.#database.query<{ spent: string | null }>(POOL_WINDOWS, [
       pools.map(({ group }) => group),
       pools.map(({ unit }) => unit),
       pools.map(({ period }) => period),
       pools.map(({ timeZone }) => timeZone),
       pools.map(({ startsAt }) => startsAt),
     ]);
-    return rows.map(({ spent }) => BigInt(spent));
+    // A pool that nobody has drawn on yet has no window; then it is what a new one would start with.
+    const unopened = await this.#usageOf(pools.filter((_, i) => windows[i]?.spent === null));
+    return windows.map(({ spent }) => (spent === null ? (unopened.shift() ?? 0n) : BigInt(spent)));
   }
 
   async matches(scopes: Parameters<EffectiveStore['matches']>[0]): Promise<readonly number[]> {
@@ -168,6 +166,18 @@ export class PostgresEffectiveStore implements EffectiveStore {
     return rows.map(({ matches }) => matches);
   }
 
+  async #usageOf(pools: Parameters<EffectiveStore['poolSpent']>[0]): Promise<bigint[]> {
+    if (pools.length === 0) return [];
+    const sinces = pools.map(({ startsAt }) => startsAt);
+    const rows = await this.#database.query<{ spent: string }>(POOL_USAGE, [
+      ...between(sinces),
+      pools.map(({ group }) => group),
+      pools.map(({ unit }) => unit),
+      sinces,
+    ]);
+    return rows.map(({ spent }) => BigInt(spent));
+  }
+
   async #withSpend(
     principals: readonly KnownPrincipal[],
     starts: PeriodStarts,
@@ -175,11 +185,10 @@ export class PostgresEffectiveStore implements EffectiveStore {
     const asked = PERIODS.filter((period) => starts[period] !== undefined);
     if (principals.length === 0 || asked.length === 0)
       return principals.map((principal) => ({ principal, spent: {} }));
-    const first = new Date(Math.min(...asked.map((period) => starts[period]?.getTime() ?? Infinity)));
     const rows = await this.#database.query<SpentRow>(SPENT, [
-      first,
+      ...between(asked.flatMap((period) => starts[period] ?? [])),
       [...new Set(principals.map(({ sub }) => sub))],
-      ...PERIODS.map((period) => starts[period] ?? null),
+      PERIODS.map((period) => starts[period] ?? null),
     ]);
     const bySub = new Map(rows.map((row) => [row.sub, row]));
     return principals.map((principal) => {
@@ -188,6 +197,12 @@ export class PostgresEffectiveStore implements EffectiveStore {
       return { principal, spent };
     });
   }
+}
+
+/** The first three parameters of {@link usageBetween}: everything since the earliest of these moments. */
+function between(sinces: readonly Date[]): unknown[] {
+  const first = new Date(Math.min(...sinces.map((since) => since.getTime())));
+  return [first, FOREVER, dividedHours(sinces)];
 }
 
 function principalOf({ sub, email, name, groups }: PrincipalRow): KnownPrincipal {
