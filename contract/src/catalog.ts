@@ -28,6 +28,14 @@ const prices = z.strictObject({
 /** List prices in USD per million tokens, as decimal strings. */
 export type ModelPrices = Readonly<z.infer<typeof prices>>;
 
+const longPrompt = z.strictObject({
+  above_input_tokens: z.int().positive(),
+  usd_per_million_tokens: prices,
+});
+
+/** What all tokens of a request cost when its input, of all kinds, is longer than so many tokens. */
+export type LongPromptPrices = Readonly<z.infer<typeof longPrompt>>;
+
 const model = z.strictObject({
   id: z.string().min(1),
   aliases: z.array(z.string().min(1)),
@@ -36,6 +44,7 @@ const model = z.strictObject({
   supports_1m: z.boolean(),
   usd_per_million_tokens: prices.nullable(),
   fast_mode_usd_per_million_tokens: prices.nullable(),
+  long_prompt: longPrompt.nullable(),
   providers: z.partialRecord(z.enum(PROVIDERS), z.string().min(1)),
 });
 
@@ -55,6 +64,8 @@ export interface CatalogModel {
   readonly usd_per_million_tokens: ModelPrices | null;
   /** List prices of requests that were answered in fast mode; null where there is no such mode. */
   readonly fast_mode_usd_per_million_tokens: ModelPrices | null;
+  /** Null where the size of a request does not matter. */
+  readonly long_prompt: LongPromptPrices | null;
   /** Its id at each provider that has it; `bedrock` is the foundation model id. */
   readonly providers: Readonly<Partial<Record<Provider, string>>>;
 }

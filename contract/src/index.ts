@@ -8,6 +8,7 @@ export {
   UNKNOWN_MODEL_PRICES,
   WEB_SEARCH_USD_PER_THOUSAND,
   type CatalogModel,
+  type LongPromptPrices,
   type ModelPrices,
   type Provider,
 } from './catalog.ts';

@@ -13,6 +13,7 @@ export interface InferenceRequest {
   readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
   readonly fields: ScannedBody['fields'];
+  readonly words: ScannedBody['words'];
   /** What the client called the model. */
   readonly requestedModel: string;
   /** The value of `stream`: only `true` asks for server-sent events. */

@@ -66,7 +66,7 @@ export function createPriceBook(options: PriceBookOptions): PriceBook {
 function listOf(
   { model, upstreamModel }: PricedCall,
   override: PriceOverride | undefined,
-): Pick<PriceList, 'known' | 'standard' | 'fast'> {
+): Pick<PriceList, 'known' | 'standard' | 'fast' | 'longPrompt'> {
   if (override !== undefined) return { known: true, standard: overridden(override) };
   const priced = pricedModel(upstreamModel) ?? pricedModel(model);
   if (priced === undefined) return { known: false, standard: listed(UNKNOWN_MODEL_PRICES) };
@@ -74,6 +74,12 @@ function listOf(
     known: true,
     standard: listed(priced.standard),
     ...(priced.fast !== null && { fast: listed(priced.fast) }),
+    ...(priced.longPrompt !== null && {
+      longPrompt: {
+        aboveInputTokens: priced.longPrompt.above_input_tokens,
+        prices: listed(priced.longPrompt.usd_per_million_tokens),
+      },
+    }),
   };
 }
 

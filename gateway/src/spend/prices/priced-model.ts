@@ -1,4 +1,10 @@
-import { CATALOG, PRICED_ONLY, resolveModel, type ModelPrices } from '@claude-gateway/contract';
+import {
+  CATALOG,
+  PRICED_ONLY,
+  resolveModel,
+  type LongPromptPrices,
+  type ModelPrices,
+} from '@claude-gateway/contract';
 
 /** A model whose list prices are known. */
 export interface PricedModel {
@@ -6,6 +12,8 @@ export interface PricedModel {
   readonly standard: ModelPrices;
   /** Null where there is no fast mode. */
   readonly fast: ModelPrices | null;
+  /** Null where the size of a request does not matter. */
+  readonly longPrompt: LongPromptPrices | null;
 }
 
 interface Pattern {
@@ -14,11 +22,16 @@ interface Pattern {
 }
 
 const MODELS: readonly PricedModel[] = [
-  ...CATALOG.flatMap(
-    ({ id, usd_per_million_tokens: standard, fast_mode_usd_per_million_tokens: fast }): PricedModel[] =>
-      standard === null ? [] : [{ id, standard, fast }],
-  ),
-  ...Object.entries(PRICED_ONLY).map(([id, standard]) => ({ id, standard, fast: null })),
+  ...CATALOG.flatMap((model): PricedModel[] => {
+    const {
+      id,
+      usd_per_million_tokens: standard,
+      fast_mode_usd_per_million_tokens: fast,
+      long_prompt: longPrompt,
+    } = model;
+    return standard === null ? [] : [{ id, standard, fast, longPrompt }];
+  }),
+  ...Object.entries(PRICED_ONLY).map(([id, standard]) => ({ id, standard, fast: null, longPrompt: null })),
 ];
 const BY_ID: ReadonlyMap<string, PricedModel> = new Map(MODELS.map((model) => [model.id, model]));
 const PATTERNS: readonly Pattern[] = MODELS.map((model) => ({ model, name: patternOf(model.id) }));

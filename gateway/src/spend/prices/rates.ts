@@ -16,6 +16,8 @@ export interface PriceList {
   readonly standard: TokenPrices;
   /** Absent where fast mode costs what everything else does. */
   readonly fast?: TokenPrices;
+  /** What all tokens cost when there are more of input than so many; absent where size does not matter. */
+  readonly longPrompt?: { readonly aboveInputTokens: number; readonly prices: TokenPrices };
   /** nano-USD for one. */
   readonly webSearch: Fraction;
   /** Factor on all of them. */
@@ -36,21 +38,30 @@ interface Scaled {
 
 /** Makes a price list into {@link Rates}. All arithmetic is of integers, and each result is rounded once. */
 export function ratesOf(list: PriceList): Rates {
-  const kinds = [list.standard, list.fast ?? list.standard].map((prices) => multiplied(prices, list));
-  const denominator = kinds
+  const { known, standard, fast, longPrompt } = list;
+  const lists = [standard, fast ?? standard, longPrompt?.prices ?? standard].map((prices) =>
+    multiplied(prices, list),
+  );
+  const denominator = lists
     .flatMap((prices): Fraction[] => Object.values({ ...prices }))
     .reduce((most, price) => (price.denominator > most ? price.denominator : most), 1n);
-  const [standard, fast] = kinds.map((prices) => scaled(prices, denominator)) as [Scaled, Scaled];
-  const dearer = maximum(standard, fast);
+  const [short, quick, long] = lists.map((prices) => scaled(prices, denominator)) as [Scaled, Scaled, Scaled];
+  const longAbove = longPrompt?.aboveInputTokens ?? Infinity;
+  // How long a request was, and whether it was answered in fast mode, is known afterwards.
+  const dearer = {
+    short: { standard: short, fast: maximum(short, quick) },
+    long: { standard: maximum(short, long), fast: maximum(maximum(short, long), quick) },
+  };
   return {
-    known: list.known,
+    known,
     cost(usage, fastMode) {
-      const total = totalOf(usage, fastMode ? fast : standard);
+      const isLong = inputOf(usage) > longAbove;
+      const total = totalOf(usage, fastMode && fast !== undefined ? quick : isLong ? long : short);
       return (2n * total + denominator) / (2n * denominator);
     },
     ceiling(bound) {
-      // Whether a request was answered in fast mode is known afterwards.
-      const prices = bound.fastMode ? dearer : standard;
+      const mayBe = bound.inputTokens > longAbove ? dearer.long : dearer.short;
+      const prices = bound.fastMode ? mayBe.fast : mayBe.standard;
       const total =
         whole(bound.inputTokens) * prices.dearestInput[bound.cacheWrites] +
         whole(bound.outputTokens) * prices.output +
@@ -58,6 +69,10 @@ export function ratesOf(list: PriceList): Rates {
       return (total + denominator - 1n) / denominator;
     },
   };
+}
+
+function inputOf(usage: TokenUsage): number {
+  return usage.inputTokens + usage.cacheReadTokens + usage.cacheWrite5mTokens + usage.cacheWrite1hTokens;
 }
 
 function totalOf(usage: TokenUsage, prices: Scaled): bigint {
