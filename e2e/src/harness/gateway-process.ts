@@ -5,7 +5,9 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
 import { stringify } from 'yaml';
+import { claudeCodeBinary } from '../testbed/claude-code.ts';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
 const BOOT_TIMEOUT_MS = 60_000;
@@ -37,19 +39,27 @@ export class GatewayProcess {
    * @param config The document of gateway.yaml. `listen.port` must be a real port; see {@link freePort}.
    * @throws Error with everything that the process printed when it does not become ready.
    */
-  static async start(config: GatewayDocument, env: NodeJS.ProcessEnv = {}): Promise<GatewayProcess> {
-    const gateway = GatewayProcess.spawn(config, env);
+  static async start(
+    config: GatewayDocument,
+    env: NodeJS.ProcessEnv = {},
+    program: GatewayProgram = ours(),
+  ): Promise<GatewayProcess> {
+    const gateway = GatewayProcess.spawn(config, env, program);
     await gateway.ready();
     return gateway;
   }
 
   /** Starts the process without waiting; for tests of starts that fail. */
-  static spawn(config: GatewayDocument | string, env: NodeJS.ProcessEnv = {}): GatewayProcess {
+  static spawn(
+    config: GatewayDocument | string,
+    env: NodeJS.ProcessEnv = {},
+    { command, args }: GatewayProgram = ours(),
+  ): GatewayProcess {
     const directory = mkdtempSync(join(tmpdir(), 'gateway-'));
     const configPath = join(directory, 'gateway.yaml');
     writeFileSync(configPath, typeof config === 'string' ? config : stringify(config));
-    const child = spawn(process.execPath, [...gatewayEntry(), '--config', configPath], {
-      env: { PATH: process.env['PATH'], CLAUDE_GATEWAY_ALLOW_LOOPBACK: '1', ...env },
+    const child = spawn(command, [...args, '--config', configPath], {
+      env: { PATH: process.env['PATH'], HOME: directory, CLAUDE_GATEWAY_ALLOW_LOOPBACK: '1', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const port = typeof config === 'string' ? 0 : config.listen.port;
@@ -126,6 +136,23 @@ export class GatewayProcess {
 export interface GatewayDocument {
   listen: { host?: string; port: number; public_url?: string; [key: string]: unknown };
   [section: string]: unknown;
+}
+
+/** What is run; `--config` and the file come behind `args`. */
+export interface GatewayProgram {
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+/** This gateway. @param preload A module that is imported before the program. */
+export function ours(preload?: string): GatewayProgram {
+  const imports = preload === undefined ? [] : ['--import', pathToFileURL(preload).href];
+  return { command: process.execPath, args: [...imports, ...gatewayEntry()] };
+}
+
+/** The reference gateway, which is part of Claude Code. @throws Error when it cannot be had on this machine. */
+export function reference(): GatewayProgram {
+  return { command: claudeCodeBinary(), args: ['gateway'] };
 }
 
 /** `GATEWAY_E2E_DIST=1` runs what `make build` made, anything else the sources. */

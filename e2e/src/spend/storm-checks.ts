@@ -1,0 +1,181 @@
+import { budgetsOf, type Budget } from './caps.ts';
+import type { RecordRow } from './ledger-observer.ts';
+import type { Testimony } from './metered-upstream.ts';
+import { CatalogPrices, countedTokens, dollars, type BilledTokens } from './prices.ts';
+import type { Disturbance, Exchange, Storm } from './storm.ts';
+
+/** A finished request is on record once its gateway and PostgreSQL have both been well for so long. */
+const SETTLED_AFTER_MS = 3_000;
+/** What clients may be told while everything breaks around them; 0 is a lost connection. */
+const EXPECTED_STATUSES = [0, 200, 429, 500, 502, 529];
+
+/** What the records say against what the upstream and the clients saw. Empty when they agree. */
+export function recordFindings(
+  storm: Pick<Storm, 'upstream' | 'exchanges' | 'disturbances'>,
+  records: readonly RecordRow[],
+): string[] {
+  const findings: string[] = [];
+  const prices = new CatalogPrices();
+  const byRequestId = new Map<string, RecordRow>();
+  for (const record of records) {
+    if (byRequestId.has(record.requestId)) findings.push(`${record.requestId}: recorded twice`);
+    byRequestId.set(record.requestId, record);
+  }
+  const testimonies = lastTestimonies(storm.upstream.testimonies);
+  const nameless = storm.exchanges.filter(({ got }) => got.requestId === undefined).length;
+  const matched = new Set<string>();
+
+  for (const exchange of storm.exchanges) {
+    const { ask, developer, got } = exchange;
+    const name = `request ${ask.index} (${got.requestId ?? 'no id'}, status ${got.status})`;
+    if (!EXPECTED_STATUSES.includes(got.status)) findings.push(`${name}: ${got.body.slice(0, 300)}`);
+    if (got.requestId === undefined) continue;
+    const record = byRequestId.get(got.requestId);
+    if (record !== undefined) matched.add(got.requestId);
+    if (got.status !== 200) {
+      if (record !== undefined && record.cost !== 0n) {
+        findings.push(`${name}: charged ${record.cost} for an answer that was none`);
+      }
+      continue;
+    }
+    if (record === undefined) {
+      if (!mayBeForgotten(exchange, storm.disturbances)) findings.push(`${name}: not on record`);
+      continue;
+    }
+    const testimony = testimonies.get(ask.index);
+    if (testimony === undefined) {
+      findings.push(`${name}: on record, but the upstream knows nothing of it`);
+      continue;
+    }
+    if (record.sub !== developer.sub) findings.push(`${name}: charged to ${record.sub}`);
+    if (record.outcome !== 'abandoned' && record.cost !== prices.cost(testimony.model, record)) {
+      findings.push(`${name}: costs ${record.cost}, by the catalog ${prices.cost(testimony.model, record)}`);
+    }
+    if (record.outcome === 'complete') {
+      if (!isSame(record, testimony.planned)) {
+        findings.push(`${name}: recorded ${tell(record)}, the upstream says ${tell(testimony.planned)}`);
+      }
+    } else if (got.whole) {
+      // An answer that came whole to its client cannot have broken off, unless its gateway died with the record.
+      if (!mayBeForgotten(exchange, storm.disturbances) && testimony.end === 'complete') {
+        findings.push(`${name}: came whole, but is recorded as ${record.outcome}`);
+      }
+    } else if (record.outcome === 'partial') {
+      findings.push(...partialFindings(name, record, testimony, got.body));
+    }
+  }
+  const unmatched = records.length - matched.size;
+  if (unmatched > nameless) {
+    findings.push(`${unmatched} records of requests whose id no client got, but only ${nameless} got none`);
+  }
+  return findings;
+}
+
+/** A broken answer is charged its input, and as much output as was sent. */
+function partialFindings(name: string, record: RecordRow, testimony: Testimony, body: string): string[] {
+  const { planned } = testimony;
+  const seen = body.split('word').length - 1;
+  const begun = record.input + record.cacheRead + record.cacheWrite5m + record.cacheWrite1h > 0;
+  const findings: string[] = [];
+  if (begun && !isSame({ ...record, output: 0, webSearches: 0 }, { ...planned, output: 0, webSearches: 0 })) {
+    findings.push(`${name}: input recorded as ${tell(record)}, the upstream says ${tell(planned)}`);
+  }
+  if (!begun && body.includes('message_start')) {
+    findings.push(`${name}: its client saw the beginning, but no input is on record`);
+  }
+  if (record.output > planned.output + 1) {
+    findings.push(`${name}: ${record.output} tokens of output on record, of ${planned.output} in all`);
+  }
+  if (testimony.streamed && record.output < seen - 1) {
+    findings.push(`${name}: ${record.output} tokens of output on record, its client saw ${seen}`);
+  }
+  return findings;
+}
+
+/**
+ * Whether a request may be missing from the records: its gateway was killed before it could have written it down,
+ * or while the request was under way.
+ */
+function mayBeForgotten({ replica, got }: Exchange, disturbances: readonly Disturbance[]): boolean {
+  let since = got.endedAt;
+  for (const { from, to } of disturbances.toSorted((a, b) => a.from - b.from)) {
+    if (from < since + SETTLED_AFTER_MS && to > since) since = to;
+  }
+  return replica.killedAt.some((at) => at >= got.askedAt && at <= since + SETTLED_AFTER_MS);
+}
+
+/**
+ * Budgets that the upstream has charged more than their caps for, in whole answers that reached their clients. The
+ * upstream alone is asked, so it judges any gateway.
+ */
+export function overspending(storm: Storm): string[] {
+  const spent = witnessedSpending(storm);
+  return [...spent.values()].flatMap(({ budget, amount }) =>
+    amount > budget.amount
+      ? [
+          `${budget.subjectKind} ${budget.subject} ${budget.period}: ` +
+            (budget.unit === 'nano_usd'
+              ? `${dollars(amount)} of ${dollars(budget.amount)}`
+              : `${amount} of ${budget.amount} tokens`),
+        ]
+      : [],
+  );
+}
+
+function witnessedSpending(storm: Storm): Map<string, { budget: Budget; amount: bigint }> {
+  const prices = new CatalogPrices();
+  const testimonies = lastTestimonies(storm.upstream.testimonies);
+  const spent = new Map<string, { budget: Budget; amount: bigint }>();
+  for (const exchange of storm.exchanges) {
+    const { ask, developer, got } = exchange;
+    const testimony = testimonies.get(ask.index);
+    if (got.status !== 200 || !got.whole || testimony?.end !== 'complete') continue;
+    if (mayBeForgotten(exchange, storm.disturbances)) continue;
+    for (const budget of budgetsOf(developer, storm.plan.caps)) {
+      const key = `${budget.subjectKind} ${budget.subject} ${budget.unit} ${budget.period}`;
+      const sum = spent.get(key) ?? { budget, amount: 0n };
+      sum.amount += amountFor(budget, testimony.model, testimony.planned, prices);
+      spent.set(key, sum);
+    }
+  }
+  return spent;
+}
+
+export function amountFor(
+  budget: Pick<Budget, 'unit'>,
+  model: string,
+  tokens: BilledTokens,
+  prices: CatalogPrices,
+): bigint {
+  return budget.unit === 'nano_usd' ? prices.cost(model, tokens) : BigInt(countedTokens(tokens));
+}
+
+/** How the requests went, by what their clients got. */
+export function outcomes(storm: Pick<Storm, 'exchanges'>): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { got } of storm.exchanges) {
+    const key = got.status === 200 && !got.whole ? '200, broken off' : String(got.status);
+    counts[key] = (counts[key] ?? 0) + 1;
+  }
+  return counts;
+}
+
+function lastTestimonies(testimonies: readonly Testimony[]): Map<number, Testimony> {
+  return new Map(testimonies.map((testimony) => [testimony.index, testimony]));
+}
+
+function isSame(a: BilledTokens, b: BilledTokens): boolean {
+  return (
+    a.input === b.input &&
+    a.output === b.output &&
+    a.cacheRead === b.cacheRead &&
+    a.cacheWrite5m === b.cacheWrite5m &&
+    a.cacheWrite1h === b.cacheWrite1h &&
+    a.webSearches === b.webSearches
+  );
+}
+
+function tell(tokens: BilledTokens): string {
+  const { input, output, cacheRead, cacheWrite5m, cacheWrite1h, webSearches } = tokens;
+  return JSON.stringify({ input, output, cacheRead, cacheWrite5m, cacheWrite1h, webSearches });
+}
