@@ -106,7 +106,11 @@ function randomEvent(random: () => number): StreamEvent {
     BLOCK_STOP,
     PING,
     { type: 'error', error: { type: 'overloaded_error', message: text } },
-    { type: text, usage_: randomUsage(random), list: [[text], {}, [{ usage: 1 }], null, true, -1.5e3] },
+    {
+      type: text,
+      usage_: randomUsage(random),
+      list: [[text], {}, [{ usage: 1 }], null, true, -1.5e3],
+    },
     messageDelta(randomUsage(random)),
   ]);
 }

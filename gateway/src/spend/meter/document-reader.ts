@@ -1,3 +1,5 @@
+import { ORDINARY, surplusOf } from './string-bytes.ts';
+
 /**
  * Reads one JSON document that comes in pieces, for the few things in it that a meter wants: the `type`, the usage
  * object (`usage`, or `message.usage`), and how much text a `delta` holds. Everything else is stepped over: nothing of
@@ -192,17 +194,15 @@ export class DocumentReader {
       i++;
     }
     while (i < end) {
+      while (i < end && ORDINARY[chunk[i] as number] === 1) i++;
+      if (i === end) break;
       const c = chunk[i] as number;
       if (c === QUOTE || c === LF || c === CR) break;
       i++;
-      if (c >= 0x80) {
-        // Of two and three bytes one code unit, of four bytes two (RFC 3629 §3).
-        if (c < 0xc0) surplus++;
-        else if (c >= 0xf0) surplus--;
-      } else if (c === BACKSLASH) {
+      if (c === BACKSLASH) {
         if (i === end) this.#escaped = true;
         else i++;
-      }
+      } else surplus += surplusOf(c);
     }
     this.surplusBytes += surplus;
     if (this.#counting) this.deltaCharacters += i - from - surplus;
@@ -232,7 +232,6 @@ export class DocumentReader {
       this.#containers = grown;
     }
     this.#containers[this.#depth++] = isObject ? 1 : 0;
-    if (this.#depth === 2) this.#innerKey = '';
   }
 
   /** @param next Offset behind the closing bracket. */

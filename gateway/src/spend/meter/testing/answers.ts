@@ -97,6 +97,8 @@ export const LONG_TURN: readonly StreamEvent[] = [
   MESSAGE_STOP,
 ];
 
+const DEEP = JSON.parse(`${'['.repeat(40)}${']'.repeat(40)}`) as unknown;
+
 /** A whole answer that was not streamed. */
 export function message(usage: unknown, text = 'hello'): Record<string, unknown> {
   return {
@@ -110,7 +112,7 @@ export function message(usage: unknown, text = 'hello'): Record<string, unknown>
         type: 'tool_use',
         id: 'toolu_1',
         name: 'Read',
-        input: { usage: { output_tokens: 7 }, list: [[], {}] },
+        input: { usage: { output_tokens: 7 }, list: [[], {}, DEEP] },
       },
     ],
     stop_reason: 'end_turn',
