@@ -5,6 +5,7 @@ export type * from './ledger/effective-types.ts';
 export type * from './ledger/increase-request-types.ts';
 export type * from './ledger/usage-types.ts';
 export type * from './ledger/alert-types.ts';
+export { versionOf } from './ledger/limit-version.ts';
 export { UsageTooOldError } from './ledger/usage-report.ts';
 export { DuplicateCodeError, StoreUnavailableError } from './errors.ts';
 export { migrate, readMigrations, type Migration } from './migrations.ts';

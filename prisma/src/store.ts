@@ -2,6 +2,7 @@ import { awaitPostgres, connectionTarget, createPool } from './connection.ts';
 import { Database } from './database.ts';
 import { PostgresDeviceGrantStore } from './device-grants.ts';
 import { PostgresEffectiveStore } from './ledger/effective.ts';
+import { PostgresLimitStore } from './ledger/limits.ts';
 import { PostgresAlertStore } from './ledger/alerts.ts';
 import { UsageRollup } from './ledger/usage-rollup.ts';
 import { PostgresUsageStore } from './ledger/usage.ts';
@@ -54,6 +55,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     sessions: new PostgresSessionStore(database, feed, options.revocationTtlSeconds),
     revocations: feed,
     rateLimits: new PostgresRateLimitStore(database),
+    limits: new PostgresLimitStore(database, notifications),
     effective: new PostgresEffectiveStore(database),
     usage: new PostgresUsageStore(database, rollup),
     alerts: new PostgresAlertStore(database),

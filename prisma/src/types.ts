@@ -6,6 +6,7 @@
 
 import type { EffectiveStore } from './ledger/effective-types.ts';
 import type { AlertStore } from './ledger/alert-types.ts';
+import type { LimitStore } from './ledger/limit-types.ts';
 import type { Retention, UsageStore } from './ledger/usage-types.ts';
 /** Who signed in, as the identity provider said it. */
 export interface Identity {
@@ -169,6 +170,7 @@ export interface Store {
   readonly sessions: SessionStore;
   readonly revocations: RevocationFeed;
   readonly rateLimits: RateLimitStore;
+  readonly limits: LimitStore;
   readonly effective: EffectiveStore;
   readonly usage: UsageStore;
   readonly alerts: AlertStore;
