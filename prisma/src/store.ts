@@ -2,6 +2,7 @@ import { awaitPostgres, connectionTarget, createPool } from './connection.ts';
 import { Database } from './database.ts';
 import { PostgresDeviceGrantStore } from './device-grants.ts';
 import { PostgresEffectiveStore } from './ledger/effective.ts';
+import { PostgresIncreaseRequestStore } from './ledger/increase-requests.ts';
 import { PostgresLimitStore } from './ledger/limits.ts';
 import { PostgresAlertStore } from './ledger/alerts.ts';
 import { UsageRollup } from './ledger/usage-rollup.ts';
@@ -49,14 +50,16 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   sweeper.start();
   rollup.start();
 
+  const limits = new PostgresLimitStore(database, notifications);
   let closed: Promise<void> | undefined;
   return {
     deviceGrants: new PostgresDeviceGrantStore(database),
     sessions: new PostgresSessionStore(database, feed, options.revocationTtlSeconds),
     revocations: feed,
     rateLimits: new PostgresRateLimitStore(database),
-    limits: new PostgresLimitStore(database, notifications),
+    limits,
     effective: new PostgresEffectiveStore(database),
+    increaseRequests: new PostgresIncreaseRequestStore(database, limits),
     usage: new PostgresUsageStore(database, rollup),
     alerts: new PostgresAlertStore(database),
     ping: async () => {

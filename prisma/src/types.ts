@@ -5,6 +5,7 @@
  */
 
 import type { EffectiveStore } from './ledger/effective-types.ts';
+import type { IncreaseRequestStore } from './ledger/increase-request-types.ts';
 import type { AlertStore } from './ledger/alert-types.ts';
 import type { LimitStore } from './ledger/limit-types.ts';
 import type { Retention, UsageStore } from './ledger/usage-types.ts';
@@ -172,6 +173,7 @@ export interface Store {
   readonly rateLimits: RateLimitStore;
   readonly limits: LimitStore;
   readonly effective: EffectiveStore;
+  readonly increaseRequests: IncreaseRequestStore;
   readonly usage: UsageStore;
   readonly alerts: AlertStore;
   /** @throws Error when Postgres does not answer. */
