@@ -1,3 +1,4 @@
+import { resolveModel } from './catalog.ts';
 import { closestName } from './closest-name.ts';
 import { isLoopbackUrl } from './schema/addresses.ts';
 import type { GatewayConfig } from './schema/gateway-config.ts';
@@ -149,7 +150,7 @@ function* pricing({ config, has }: CrossCheckContext): Iterable<Issue> {
     if (names !== undefined && !names.includes(upstream)) {
       yield unknownUpstream([...path, 'upstream'], upstream, names);
     }
-    const key = JSON.stringify([upstream, model]);
+    const key = JSON.stringify([upstream, resolveModel(model)?.id ?? model.toLowerCase()]);
     if (seen.has(key))
       yield { path, message: 'prices the same model on the same upstream as an earlier entry' };
     seen.add(key);

@@ -299,6 +299,15 @@ describe('an invalid file', () => {
       { path: 'pricing.overrides[0].upstream' },
     ],
     [
+      'two prices for one model, in two spellings',
+      {
+        admin: '{}',
+        pricing:
+          '{ overrides: [{ upstream: anthropic, model: claude-sonnet-4-5, input: 1, output: 1, cache_read: 1, cache_write: 1 }, { upstream: anthropic, model: Claude-Sonnet-4-5@20250929, input: 1, output: 1, cache_read: 1, cache_write: 1 }] }',
+      },
+      { path: 'pricing.overrides[1]' },
+    ],
+    [
       'two admin keys of one id',
       {
         admin:

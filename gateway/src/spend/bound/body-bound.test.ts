@@ -1,0 +1,203 @@
+import { describe, expect, it } from '@jest/globals';
+import { boundOf, IMAGE_TOKENS, maxTokensOf, PROMPT_OVERHEAD, withPromptTokens } from './body-bound.ts';
+import { countedBound } from './counted-bound.ts';
+import { boundRequest } from './testing/bound-request.ts';
+
+const SMALL = 'claude-haiku-4-5-20251001';
+const LARGE = 'claude-opus-4-8';
+const hello = {
+  model: LARGE,
+  max_tokens: 1000,
+  messages: [{ role: 'user', content: [{ type: 'text', text: 'hello' }] }],
+};
+const bound = (body: unknown, model = LARGE, headers = {}) => boundOf(boundRequest(body, headers), model);
+const length = (body: unknown): number => Buffer.byteLength(JSON.stringify(body));
+
+describe('the input of a request', () => {
+  it('is at most its bytes and what the upstream adds', () => {
+    expect(bound(hello)).toEqual({
+      promptTokens: length(hello) + PROMPT_OVERHEAD,
+      serverTokens: 0,
+      answers: 1,
+      inputTokens: length(hello) + PROMPT_OVERHEAD,
+      outputTokens: 1000,
+      webSearches: 0,
+      cacheWrites: 'none',
+      fastMode: false,
+    });
+  });
+
+  it('is at most the context window of the model', () => {
+    const long = { ...hello, system: 'x'.repeat(3_000_000) };
+    expect(bound(long).inputTokens).toBe(1_000_000);
+    expect(bound(long, SMALL).inputTokens).toBe(200_000);
+    expect(bound(long, 'claude-sonnet-4-5-20250929').inputTokens).toBe(200_000);
+    expect(bound(long, 'claude-sonnet-4-6').inputTokens).toBe(1_000_000);
+    expect(bound(long, 'nobody-knows').inputTokens).toBe(1_000_000);
+  });
+
+  it('may have the large window where a beta asks for it, in a header or in the body', () => {
+    const long = { ...hello, system: 'x'.repeat(3_000_000) };
+    const sonnet = 'claude-sonnet-4-5-20250929';
+    expect(bound(long, sonnet, { 'anthropic-beta': 'a,context-1m-2025-08-07' }).inputTokens).toBe(1_000_000);
+    expect(bound({ ...long, anthropic_beta: ['context-1m-2025-08-07'] }, sonnet).inputTokens).toBe(1_000_000);
+    expect(bound({ ...long, anthropic_beta: ['other'] }, sonnet).inputTokens).toBe(200_000);
+  });
+
+  it('counts images by themselves, and does not know how large documents and files are', () => {
+    const withBlock = (block: object) => ({
+      ...hello,
+      messages: [{ role: 'user', content: [block, block] }],
+    });
+    const image = withBlock({ type: 'image', source: { type: 'url', url: 'https://x/y.png' } });
+    expect(bound(image).inputTokens).toBe(length(image) + PROMPT_OVERHEAD + 2 * IMAGE_TOKENS);
+    const document = withBlock({ type: 'document', source: { type: 'url', url: 'https://x/y.pdf' } });
+    expect(bound(document, SMALL).inputTokens).toBe(200_000);
+    const file = withBlock({ type: 'image', source: { type: 'file', file_id: 'file_1' } });
+    expect(bound(file, SMALL).inputTokens).toBe(200_000);
+  });
+
+  it('counts tools again where they are referred to', () => {
+    const tools = [{ name: 'a', description: 'x'.repeat(500), input_schema: {}, defer_loading: true }];
+    const reference = { type: 'tool_reference', tool_name: 'a' };
+    const content = [{ type: 'tool_result', tool_use_id: 't', content: [reference, reference] }];
+    const body = { ...hello, tools, messages: [{ role: 'user', content }] };
+    expect(bound(body).inputTokens).toBe(length(body) + PROMPT_OVERHEAD + 2 * length(tools));
+  });
+
+  it('may be billed as writes to a cache, by the words that ask for them', () => {
+    const cached = (cache_control: object) => ({
+      ...hello,
+      system: [{ type: 'text', text: 'x', cache_control }],
+    });
+    expect(bound(cached({ type: 'ephemeral' })).cacheWrites).toBe('5m');
+    expect(bound(cached({ type: 'ephemeral', ttl: '1h' })).cacheWrites).toBe('1h');
+    expect(bound({ ...hello, cache_control: { type: 'ephemeral' } }).cacheWrites).toBe('5m');
+  });
+
+  it('takes a better count, and no worse one', () => {
+    const cheap = bound(hello);
+    expect(withPromptTokens(cheap, 100)).toMatchObject({ promptTokens: 100, inputTokens: 100 });
+    expect(withPromptTokens(cheap, 1e9)).toBe(cheap);
+  });
+});
+
+describe('tools at the upstream', () => {
+  const search = { type: 'web_search_20250305', name: 'web_search', max_uses: 3 };
+  const client = { type: 'bash_20250124', name: 'bash' };
+  const custom = { name: 'x', description: 'as of claude_20260101, "\\u0041"', input_schema: {} };
+
+  it.each([
+    ['none', [custom], 0, 0],
+    ['of the client', [client, { ...custom, type: 'custom' }], 0, 0],
+    ['a search', [search, custom], 3, 3],
+    ['two tools', [search, { type: 'web_fetch_20250910', name: 'web_fetch', max_uses: 4 }], 7, 3],
+    ['without a limit', [{ type: 'web_search_20250305', name: 'web_search' }], 11, 50],
+    ['more uses than rounds', [{ ...search, max_uses: 200 }], 11, 200],
+    ['one that nobody knows', [{ type: 'conjure_20290101', name: 'x' }], 11, 0],
+    ['no limit that counts', [{ ...search, max_uses: 'many' }], 11, 50],
+  ])('%s', (_, tools, rounds, webSearches) => {
+    const body = { ...hello, tools };
+    expect(bound(body, SMALL)).toMatchObject({
+      serverTokens: rounds * 200_000,
+      inputTokens: length(body) + PROMPT_OVERHEAD + rounds * 200_000,
+      webSearches,
+      cacheWrites: rounds > 0 ? '5m' : 'none',
+    });
+  });
+
+  it('are found however they are spelled', () => {
+    const plain = JSON.stringify({ ...hello, tools: [search] });
+    const hidden = plain.replace('web_search_20250305', 'web\\u005fsearch_2025\\u0030305');
+    const request = { ...boundRequest(plain), body: Buffer.from(hidden) };
+    const { start, end } = request.fields.tools ?? { start: 0, end: 0 };
+    const grown = end + hidden.length - plain.length;
+    expect(
+      boundOf({ ...request, fields: { ...request.fields, tools: { start, end: grown } } }, SMALL),
+    ).toMatchObject({ webSearches: 3, serverTokens: 600_000 });
+  });
+
+  it('may be other servers', () => {
+    expect(bound({ ...hello, mcp_servers: [{ type: 'url', url: 'https://x' }] }, SMALL).serverTokens).toBe(
+      11 * 200_000,
+    );
+    expect(bound({ ...hello, mcp_servers: [] }, SMALL).serverTokens).toBe(0);
+  });
+
+  it('may compact the conversation, which is an answer more', () => {
+    const managed = (...types: string[]) => ({
+      ...hello,
+      context_management: { edits: types.map((type) => ({ type })) },
+    });
+    expect(bound(managed('clear_thinking_20251015', 'clear_tool_uses_20250919'), SMALL)).toMatchObject({
+      serverTokens: 0,
+      outputTokens: 1000,
+    });
+    expect(bound(managed('compact_20260112'), SMALL)).toMatchObject({
+      serverTokens: 200_000,
+      outputTokens: 2000,
+      answers: 2,
+    });
+  });
+});
+
+describe('the output of a request', () => {
+  it.each([
+    [32_000, 32_000],
+    [0, 0],
+    [1.5, 2],
+    [5_000_000, 200_000],
+    ['32000', 128_000],
+    [null, 128_000],
+    [-1, 128_000],
+    [true, 128_000],
+    [undefined, 128_000],
+  ])('with max_tokens %j is at most %d', (max_tokens, outputTokens) => {
+    expect(bound({ ...hello, max_tokens }, SMALL).outputTokens).toBe(outputTokens);
+  });
+
+  it('may be in fast mode when the request names a speed other than the standard', () => {
+    expect(bound({ ...hello, speed: 'fast' }).fastMode).toBe(true);
+    expect(bound({ ...hello, speed: 'faster' }).fastMode).toBe(true);
+    expect(bound({ ...hello, speed: 'standard' }).fastMode).toBe(false);
+  });
+
+  it('is what max_tokens says', () => {
+    expect(maxTokensOf(boundRequest(hello))).toBe(1000);
+    expect(maxTokensOf(boundRequest('{"max_tokens":Infinity}'.replace('Infinity', '-2')))).toBeUndefined();
+  });
+});
+
+describe('countedBound', () => {
+  const withBlock = (block: object) => ({
+    ...hello,
+    system: 'x'.repeat(10_000),
+    messages: [{ role: 'user', content: [block] }],
+  });
+
+  it('adds a margin to the upstream’s count', () => {
+    const request = boundRequest(withBlock({ type: 'text', text: 'x' }));
+    expect(countedBound(boundOf(request, LARGE), request, 2000)).toMatchObject({
+      promptTokens: 2612,
+      inputTokens: 2612,
+    });
+  });
+
+  it('leaves the work of tools at the upstream in', () => {
+    const request = boundRequest({
+      ...withBlock({ type: 'text', text: 'x' }),
+      tools: [{ type: 'web_search_20250305', name: 'web_search', max_uses: 1 }],
+    });
+    expect(countedBound(boundOf(request, SMALL), request, 2000).inputTokens).toBe(200_000 + 2612);
+  });
+
+  it('does not trust the count of what an address may change', () => {
+    const document = boundRequest(withBlock({ type: 'document', source: { type: 'url', url: 'https://x' } }));
+    const cheap = boundOf(document, LARGE);
+    expect(countedBound(cheap, document, 2000)).toBe(cheap);
+    const image = boundRequest(withBlock({ type: 'image', source: { type: 'url', url: 'https://x' } }));
+    expect(countedBound(boundOf(image, LARGE), image, 2000).promptTokens).toBe(2612 + IMAGE_TOKENS * 1);
+    const inline = boundRequest(withBlock({ type: 'document', source: { type: 'base64', data: 'x' } }));
+    expect(countedBound(boundOf(inline, LARGE), inline, 2000).promptTokens).toBe(2612);
+  });
+});
