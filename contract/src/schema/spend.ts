@@ -80,6 +80,19 @@ export const enforcementSchema = z
       .boolean()
       .default(false)
       .describe('Refuse inference when limits cannot be read, instead of serving it.'),
+    min_output_tokens: positiveInt()
+      .prefault(1024)
+      .describe(
+        'Least max_tokens of a request whose output is shortened to what is left of a limit; below it the request is refused.',
+      ),
+    warn_at_percent: z
+      .array(numeric(z.int().min(1).max(99)))
+      .max(10)
+      .refine((percents) => percents.every((percent, i) => i === 0 || percent > (percents[i - 1] ?? 0)), {
+        error: 'must be ascending, each percentage once',
+      })
+      .prefault([75, 95])
+      .describe('Percentages of a limit at which developers are warned, for limits that set none.'),
   })
   .prefault({})
   .describe('How limits are enforced.');

@@ -55,7 +55,7 @@ async function count(
   const scan = scanBody(body);
   if (typeof scan === 'string') return undefined;
   const prepared = await candidate.upstream.prepare(
-    { ...request, path: '/v1/messages/count_tokens', body, fields: scan.fields, stream: false },
+    { ...request, ...scan, path: '/v1/messages/count_tokens', body, stream: false },
     candidate.model,
   );
   const response = await dispatcher.request({

@@ -1,0 +1,77 @@
+import type { BodyBound } from '../bound/body-bound.ts';
+import type { BoundRequest } from '../bound/request.ts';
+import type { AppliedCap, Rates, WindowNeed } from '../types.ts';
+
+/** How much a request may use, for every way in which a cap may count it. */
+export interface Estimate {
+  readonly bound: BodyBound;
+  /** Of every upstream that may answer. */
+  readonly rates: readonly Rates[];
+  /** `max_tokens` that a cap of mode `bounded` holds at most. */
+  readonly expectedOutput: number;
+}
+
+/** What a request needs of one cap's window: its worst case, or what its mode holds instead. 0 where nothing is held. */
+export function needOf({ limit }: AppliedCap, { bound, rates, expectedOutput }: Estimate): bigint {
+  if (limit.mode === 'postpaid') return 0n;
+  const held =
+    limit.mode === 'strict' ? bound : withOutput(bound, Math.min(bound.outputTokens, expectedOutput));
+  if (limit.unit !== 'nano_usd') return BigInt(held.inputTokens) + BigInt(held.outputTokens);
+  let most = 0n;
+  for (const rate of rates) {
+    const ceiling = rate.ceiling(held);
+    if (ceiling > most) most = ceiling;
+  }
+  return most;
+}
+
+/**
+ * What a request needs in all: one need for each window, since several caps may count in the same one. The lowest of
+ * them then counts for all.
+ */
+export function needsOf(caps: readonly AppliedCap[], estimate: Estimate): readonly WindowNeed[] {
+  const needs: WindowNeed[] = [];
+  for (const cap of caps) {
+    const amount = needOf(cap, estimate);
+    const same = needs.findIndex(({ window }) => window.id === cap.window.id);
+    const other = needs[same];
+    if (other === undefined) {
+      needs.push({ window: cap.window, cap: cap.amount, amount });
+      continue;
+    }
+    needs[same] = {
+      window: cap.window,
+      cap: cap.amount < other.cap ? cap.amount : other.cap,
+      amount: amount > other.amount ? amount : other.amount,
+    };
+  }
+  return needs;
+}
+
+/** The least that a request could need, were its prompt nothing and `max_tokens` lowered to the floor. */
+export function leastOf(bound: BodyBound, floor: number): BodyBound {
+  const least = { ...bound, promptTokens: 0, inputTokens: bound.serverTokens };
+  return withOutput(least, Math.min(bound.outputTokens, bound.answers * floor));
+}
+
+function withOutput(bound: BodyBound, outputTokens: number): BodyBound {
+  return outputTokens === bound.outputTokens ? bound : { ...bound, outputTokens };
+}
+
+/** What is taken for one token where nobody counted. */
+const BYTES_PER_TOKEN = 4;
+
+/**
+ * The input of a request whose upstream did not count it, in tokens. Rather too low: pictures and documents have many
+ * more bytes than tokens, so with them only what surely is text counts.
+ */
+export function estimatedInput({ body, fields, words }: BoundRequest, most: number): number {
+  const { tools, system } = fields;
+  const hasMedia = words.image > 0 || words.document > 0;
+  const bytes = hasMedia ? length(tools) + length(system) : body.length;
+  return Math.min(most, Math.ceil(bytes / BYTES_PER_TOKEN));
+}
+
+function length(span: { readonly start: number; readonly end: number } | undefined): number {
+  return span === undefined ? 0 : span.end - span.start;
+}
