@@ -2,6 +2,7 @@ import { PrismaPg } from '@prisma/adapter-pg';
 import type pg from 'pg';
 import { SCHEMA } from './connection.ts';
 import { asStoreError } from './errors.ts';
+import { GatedQuery, type Statement, type TextRow } from './gated-query.ts';
 import { PrismaClient } from './generated/client.ts';
 
 /**
@@ -11,6 +12,7 @@ import { PrismaClient } from './generated/client.ts';
 export class Database {
   readonly pool: pg.Pool;
   readonly #prisma: PrismaClient;
+  #keepsStatements = true;
 
   constructor(pool: pg.Pool) {
     this.pool = pool;
@@ -27,6 +29,58 @@ export class Database {
     } catch (error) {
       throw asStoreError(error);
     }
+  }
+
+  /** As `query`, prepared once on each connection, for statements that take longer to plan than to run. */
+  async prepared(statement: Statement, values: readonly (string | number | null)[]): Promise<TextRow[]> {
+    try {
+      const query = {
+        ...this.#named(statement),
+        values: [...values],
+        rowMode: 'array' as const,
+        types: AS_TEXT,
+      };
+      return (await this.pool.query<TextRow>(query)).rows;
+    } catch (error) {
+      if (this.#isForgotten(error)) return this.prepared(statement, values);
+      throw asStoreError(error);
+    }
+  }
+
+  /** As `prepared`, behind a statement that takes locks: see {@link GatedQuery}. */
+  async gated(
+    gate: string,
+    statement: Statement,
+    values: readonly (string | null)[],
+    timeoutMs?: number,
+  ): Promise<TextRow[]> {
+    try {
+      const query = new GatedQuery(gate, { name: '', ...this.#named(statement) }, values, timeoutMs);
+      return await new Promise((resolve, reject) => {
+        this.pool.query(query as unknown as string, [], (error, rows) => {
+          if (error as Error | undefined) reject(error);
+          else resolve(rows as unknown as TextRow[]);
+        });
+      });
+    } catch (error) {
+      if (this.#isForgotten(error)) return this.gated(gate, statement, values, timeoutMs);
+      throw asStoreError(error);
+    }
+  }
+
+  #named(statement: Statement): Partial<Statement> & { text: string } {
+    return this.#keepsStatements ? statement : { text: statement.text };
+  }
+
+  /**
+   * Connection poolers may hand our connection's statements to another one of theirs. Where that shows, nothing has been
+   * done yet; from then on nothing is prepared.
+   */
+  #isForgotten(error: unknown): boolean {
+    const { code } = error as pg.DatabaseError;
+    if (!this.#keepsStatements || (code !== '26000' && code !== '42P05')) return false;
+    this.#keepsStatements = false;
+    return true;
   }
 
   /** As `query`, for statements that return nothing. @returns the number of rows touched. */
@@ -75,6 +129,8 @@ export class Database {
     await this.pool.end();
   }
 }
+
+const AS_TEXT: pg.CustomTypesConfig = { getTypeParser: () => (value: string) => value };
 
 /** Prisma wants bytes that own their memory; a Buffer may be a view of a larger one. */
 export function bytes(buffer: Buffer): Uint8Array<ArrayBuffer> {

@@ -5,6 +5,7 @@ import { PostgresEffectiveStore } from './ledger/effective.ts';
 import { PostgresIncreaseRequestStore } from './ledger/increase-requests.ts';
 import { PostgresLimitStore } from './ledger/limits.ts';
 import { PostgresAlertStore } from './ledger/alerts.ts';
+import { PostgresLedgerStore } from './ledger/ledger-store.ts';
 import { UsageRollup } from './ledger/usage-rollup.ts';
 import { PostgresUsageStore } from './ledger/usage.ts';
 import { migrateWith } from './migrations.ts';
@@ -60,6 +61,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     limits,
     effective: new PostgresEffectiveStore(database),
     increaseRequests: new PostgresIncreaseRequestStore(database, limits),
+    ledger: new PostgresLedgerStore(database, notifications),
     usage: new PostgresUsageStore(database, rollup),
     alerts: new PostgresAlertStore(database),
     ping: async () => {

@@ -8,6 +8,7 @@ import type { EffectiveStore } from './ledger/effective-types.ts';
 import type { IncreaseRequestStore } from './ledger/increase-request-types.ts';
 import type { AlertStore } from './ledger/alert-types.ts';
 import type { LimitStore } from './ledger/limit-types.ts';
+import type { LedgerStore } from './ledger/types.ts';
 import type { Retention, UsageStore } from './ledger/usage-types.ts';
 /** Who signed in, as the identity provider said it. */
 export interface Identity {
@@ -174,6 +175,7 @@ export interface Store {
   readonly limits: LimitStore;
   readonly effective: EffectiveStore;
   readonly increaseRequests: IncreaseRequestStore;
+  readonly ledger: LedgerStore;
   readonly usage: UsageStore;
   readonly alerts: AlertStore;
   /** @throws Error when Postgres does not answer. */

@@ -1,0 +1,191 @@
+import { SCHEMA } from '../connection.ts';
+import type { Database } from '../database.ts';
+import type { TextRow } from '../gated-query.ts';
+import type { Notifications } from '../notifications.ts';
+import { LEASE } from './lease.ts';
+import { recordJson } from './records.ts';
+import { EXPIRED, HEARTBEAT, LEAVE, leaveGate } from './replicas.ts';
+import { CHARGE_GATE, CORRECT, OPEN_GATE, SETTLE, WRITE_OFF, writeOffGate } from './settle.ts';
+import type {
+  Heartbeat,
+  LeaseAnswer,
+  LeaseAsk,
+  LeaseReturn,
+  LedgerStore,
+  SettleAnswer,
+  Settlement,
+  SweptReplica,
+  WindowSpec,
+  WindowState,
+} from './types.ts';
+import { OPEN_WINDOWS, WINDOW_STATES } from './windows.ts';
+
+export const RECALL_CHANNEL = `${SCHEMA}_recalls`;
+
+/** Adding up what was spent before may take longer than anything that requests wait for. In ms. */
+const OPEN_TIMEOUT_MS = 60_000;
+/**
+ * The windows that were made are there again when they are asked for after a crash; what is leased from them waits for
+ * the disk, and everything before it.
+ */
+const OPEN = `${OPEN_GATE}, set_config('synchronous_commit', 'off', true), set_config('statement_timeout', '${OPEN_TIMEOUT_MS}', true)`;
+/** A NOTIFY takes less than 8000 bytes. */
+const RECALL_BATCH = 150;
+/** Nobody waits in a circle; should it happen all the same, or a standby object, nothing was done. */
+const TRIES = 3;
+
+/** See {@link LedgerStore}, and docs/adr/0014-ledger.md. */
+export class PostgresLedgerStore implements LedgerStore {
+  readonly #database: Database;
+  readonly #notifications: Notifications;
+  /** Replicas that recall through this store: they hear themselves, too. */
+  readonly #recallers = new Set<string>();
+
+  constructor(database: Database, notifications: Notifications) {
+    this.#database = database;
+    this.#notifications = notifications;
+  }
+
+  async openWindows(windows: readonly WindowSpec[]): Promise<readonly WindowState[]> {
+    const states = await this.windows(windows.map(({ id }) => id));
+    if (states.length === windows.length) return states;
+    const known = new Set(states.map(({ windowId }) => windowId));
+    const missing = windows.filter(({ id }) => !known.has(id)).map(windowJson);
+    const opened = await again(() =>
+      this.#database.gated(OPEN, OPEN_WINDOWS, [JSON.stringify(missing)], OPEN_TIMEOUT_MS + 1_000),
+    );
+    return [...states, ...opened.map(stateOf)];
+  }
+
+  async lease(replicaId: string, asks: readonly LeaseAsk[]): Promise<readonly LeaseAnswer[]> {
+    if (asks.length === 0) return [];
+    const json = asks.map(({ windowId, cap, need, extra }) => ({
+      window_id: windowId,
+      cap: String(cap),
+      need: String(need),
+      extra: String(extra),
+    }));
+    const rows = await again(() => this.#database.prepared(LEASE, [replicaId, JSON.stringify(json)]));
+    return rows.map((row) => ({ ...stateOf(row), granted: BigInt(row[3]!), leased: BigInt(row[4]!) }));
+  }
+
+  async settle(
+    replicaId: string,
+    batch: { readonly settlements: readonly Settlement[]; readonly returns: readonly LeaseReturn[] },
+  ): Promise<SettleAnswer> {
+    const { settlements, returns } = batch;
+    if (settlements.length === 0 && returns.length === 0) return { windows: [] };
+    const records = JSON.stringify(settlements.map(settlementJson));
+    const values = [replicaId, records, JSON.stringify(returns.map(returnJson))];
+    const rows = await again(() => this.#database.gated(CHARGE_GATE, SETTLE, values));
+    const windows = new Map<string, SettleAnswer['windows'][number]>();
+    for (const [, ...row] of rows) {
+      if (row[0] !== null) windows.set(row[0]!, { ...stateOf(row), leased: BigInt(row[3]!) });
+    }
+    if (Number(rows[0]?.[0]) < settlements.length) {
+      // Settled before, or written off.
+      const corrected = await again(() => this.#database.gated(CHARGE_GATE, CORRECT, [records]));
+      for (const row of corrected) {
+        const state = stateOf(row);
+        windows.set(state.windowId, { leased: 0n, ...windows.get(state.windowId), ...state });
+      }
+    }
+    return { windows: [...windows.values()] };
+  }
+
+  async heartbeat(beat: Heartbeat): Promise<boolean> {
+    const notes = beat.inFlight.map(({ record, windowIds }) => ({
+      id: record.id,
+      window_ids: windowIds,
+      record: recordJson(record),
+    }));
+    const rows = await again(() =>
+      this.#database.prepared(HEARTBEAT, [
+        beat.replicaId,
+        beat.name,
+        String(beat.policyRevision),
+        Math.round(beat.ttlMs),
+        JSON.stringify(notes),
+      ]),
+    );
+    return rows[0]?.[0] === 't';
+  }
+
+  async leave(replicaId: string): Promise<void> {
+    await again(() => this.#database.gated(leaveGate(uuid(replicaId)), LEAVE, [replicaId]));
+  }
+
+  async sweep(): Promise<readonly SweptReplica[]> {
+    const expired = await this.#database.query<{ id: string }>(EXPIRED);
+    const swept: SweptReplica[] = [];
+    for (const { id } of expired) {
+      const [row] = await again(() => this.#database.gated(writeOffGate(uuid(id)), WRITE_OFF, [id]));
+      if (row === undefined) continue;
+      swept.push({ replicaId: id, name: row[0]!, abandoned: Number(row[1]), windows: Number(row[2]) });
+    }
+    return swept;
+  }
+
+  async recall(replicaId: string, windowIds: readonly string[]): Promise<void> {
+    this.#recallers.add(replicaId);
+    for (let i = 0; i < windowIds.length; i += RECALL_BATCH) {
+      const payload = [replicaId, ...windowIds.slice(i, i + RECALL_BATCH)].join(' ');
+      await this.#database.query('SELECT pg_notify($1, $2)', [RECALL_CHANNEL, payload]);
+    }
+  }
+
+  onRecall(listener: (windowIds: readonly string[]) => void): () => void {
+    return this.#notifications.listen(RECALL_CHANNEL, (payload) => {
+      const [replicaId, ...windowIds] = payload.split(' ');
+      if (!this.#recallers.has(replicaId ?? '')) listener(windowIds);
+    });
+  }
+
+  async windows(windowIds: readonly string[]): Promise<readonly WindowState[]> {
+    if (windowIds.length === 0) return [];
+    return (await this.#database.prepared(WINDOW_STATES, [`{${windowIds.join(',')}}`])).map(stateOf);
+  }
+}
+
+function stateOf([windowId, spent, held]: TextRow): WindowState {
+  return { windowId: windowId!, spent: BigInt(spent!), held: BigInt(held!) };
+}
+
+function settlementJson({ record, windowIds }: Settlement): unknown {
+  return { ...recordJson(record), window_ids: [...new Set(windowIds)] };
+}
+
+function returnJson({ windowId, amount }: LeaseReturn): unknown {
+  return { window_id: windowId, amount: String(amount) };
+}
+
+function windowJson({ subject, ...window }: WindowSpec): unknown {
+  return {
+    id: window.id,
+    subject_kind: subject.kind,
+    subject: subject.kind === 'user' ? subject.sub : subject.kind === 'group_pool' ? subject.group : '',
+    unit: window.unit,
+    period: window.period,
+    time_zone: window.timeZone,
+    starts_at: window.startsAt,
+    ends_at: window.endsAt,
+  };
+}
+
+/** Gates are plain text. */
+function uuid(id: string): string {
+  if (!/^[0-9a-f-]{36}$/i.test(id)) throw new TypeError('a replica is named by a UUID');
+  return id;
+}
+
+/** @returns what the work returns, begun again when PostgreSQL has undone it for the sake of another transaction. */
+async function again<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work();
+    } catch (error) {
+      const { code } = error as { code?: string };
+      if ((code !== '40P01' && code !== '40001') || tries === TRIES) throw error;
+    }
+  }
+}

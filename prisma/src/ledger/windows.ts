@@ -1,0 +1,45 @@
+import { SCHEMA } from '../connection.ts';
+import type { Statement } from '../gated-query.ts';
+import { amountOf } from './records.ts';
+
+/** `$1` window ids. Rows: window, spent, held. */
+export const WINDOW_STATES: Statement = {
+  name: 'claude_gateway_window_states',
+  text: `SELECT id, spent, held FROM ${SCHEMA}.budget_windows WHERE id = ANY ($1::uuid[])`,
+};
+
+/** What the records in `m` took out of it so far. */
+const spentBy = (kind: string, condition: string): string => `
+    SELECT m.id, sum(${amountOf('u', 'm.unit')}) AS amount
+      FROM missing m JOIN ${SCHEMA}.usage_records u
+        ON u.admitted_at >= m.starts_at AND u.admitted_at < m.ends_at AND ${condition}
+     WHERE m.subject_kind = '${kind}' GROUP BY m.id`;
+
+/**
+ * `$1` windows as JSON. Makes those that are missing, with what the records say. Behind OPEN_GATE nobody settles
+ * meanwhile, and everything that was settled is seen. Rows: window, spent, held.
+ */
+export const OPEN_WINDOWS: Statement = {
+  name: 'claude_gateway_open_windows',
+  text: `
+  WITH wanted AS MATERIALIZED (
+    SELECT DISTINCT ON (id) * FROM json_to_recordset($1::json) AS r (
+      id uuid, subject_kind text, subject text, unit ${SCHEMA}.budget_unit, period ${SCHEMA}.budget_period,
+      time_zone text, starts_at timestamptz, ends_at timestamptz)),
+  missing AS MATERIALIZED (
+    SELECT r.* FROM wanted r WHERE NOT EXISTS (SELECT FROM ${SCHEMA}.budget_windows w WHERE w.id = r.id)),
+  sums AS (
+    ${spentBy('user', 'u.sub = m.subject')}
+     UNION ALL
+    ${spentBy('group_pool', 'u.groups @> ARRAY[m.subject]')}
+     UNION ALL
+    ${spentBy('organization_pool', 'true')}),
+  opened AS (
+    INSERT INTO ${SCHEMA}.budget_windows
+           (id, subject_kind, subject, unit, period, time_zone, starts_at, ends_at, spent, held)
+    SELECT m.*, coalesce(s.amount, 0)::bigint, 0 FROM missing m LEFT JOIN sums s ON s.id = m.id
+    RETURNING id, spent, held)
+  SELECT id, spent, held FROM opened
+   UNION ALL
+  SELECT w.id, w.spent, w.held FROM wanted r JOIN ${SCHEMA}.budget_windows w ON w.id = r.id`,
+};
