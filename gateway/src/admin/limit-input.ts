@@ -39,7 +39,7 @@ const DEFAULTS: Omit<LimitContent, keyof LimitKey | 'amount'> = {
   whenShort: 'shrink_output',
   failurePolicy: null,
   timeZone: 'UTC',
-  warnAtPercent: [75, 95],
+  warnAtPercent: [],
   blockedMessage: null,
 };
 

@@ -1,10 +1,6 @@
-import type { SpendLimit } from '@claude-gateway/prisma';
+import { versionOf, type SpendLimit } from '@claude-gateway/prisma';
 import type { Request } from 'express';
 import { ApiError } from '../http/errors.ts';
-
-function versionOf(limit: SpendLimit): string {
-  return limit.updatedAt.getTime().toString(36);
-}
 
 /** The entity tag of a limit (RFC 9110 §8.8.3). */
 export function etagOf(limit: SpendLimit): string {
