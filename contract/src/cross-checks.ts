@@ -31,6 +31,7 @@ const CHECKS: readonly CrossCheck[] = [
   modelUpstreams,
   enforcement,
   pricing,
+  alerts,
   cri,
   loopback,
 ];
@@ -157,6 +158,15 @@ function* pricing({ config, has }: CrossCheckContext): Iterable<Issue> {
   }
 }
 
+function* alerts({ config, has }: CrossCheckContext): Iterable<Issue> {
+  if ((config.alerts?.webhooks.length ?? 0) > 0 && !has('admin')) {
+    yield {
+      path: ['alerts', 'webhooks'],
+      message: 'have no effect without an admin section, which turns spend limits on',
+    };
+  }
+}
+
 function* cri({ config }: CrossCheckContext): Iterable<Issue> {
   if (config.cri?.enabled !== true) return;
   for (const key of ['audience', 'org_allowlist'] as const) {
@@ -189,6 +199,9 @@ function* fetchedUrls({ config, isProviderList }: CrossCheckContext): Iterable<[
   }
   for (const [index, { url }] of (config.telemetry?.forward_to ?? []).entries()) {
     yield [['telemetry', 'forward_to', index, 'url'], url];
+  }
+  for (const [index, { url }] of (config.alerts?.webhooks ?? []).entries()) {
+    yield [['alerts', 'webhooks', index, 'url'], url];
   }
   for (const [index, { issuer, jwks_url }] of (config.workload_identity ?? []).entries()) {
     yield [['workload_identity', index, 'issuer'], jwks_url === undefined ? issuer : undefined];

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { GatewayConfig } from './schema/gateway-config.ts';
 
-/** What is fixed when the process starts: sockets, the HTTP parser, the connection pool. */
+/** What is fixed when the process starts: sockets, the HTTP parser, the connection pool and its housekeeping. */
 const FIXED: Readonly<Record<string, (config: GatewayConfig) => unknown>> = {
   'listen.host': ({ listen }) => listen.host,
   'listen.port': ({ listen }) => listen.port,
@@ -11,6 +11,9 @@ const FIXED: Readonly<Record<string, (config: GatewayConfig) => unknown>> = {
   'store.password': ({ store }) => store.password,
   'store.max_connections': ({ store }) => store.max_connections,
   'store.connect_timeout_seconds': ({ store }) => store.connect_timeout_seconds,
+  'admin.audit_retention_days': ({ admin }) => admin?.audit_retention_days,
+  'admin.spend_retention_months': ({ admin }) => admin?.spend_retention_months,
+  'admin.identity_retention_days': ({ admin }) => admin?.identity_retention_days,
   'limits.max_request_header_bytes': ({ limits }) => limits.max_request_header_bytes,
 };
 

@@ -1,3 +1,4 @@
+export type { AlertsConfig, AlertWebhookConfig } from './schema/alerts.ts';
 export type {
   AccessControlConfig,
   LimitsConfig,

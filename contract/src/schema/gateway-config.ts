@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { alertsSchema } from './alerts.ts';
 import { accessControlSchema, limitsSchema, rateLimitsSchema, timeoutsSchema } from './http-tuning.ts';
 import { listenSchema } from './listen.ts';
 import { managedSchema } from './managed.ts';
@@ -42,6 +43,7 @@ export const sections = {
   admin: adminSchema.optional(),
   enforcement: enforcementSchema,
   pricing: pricingSchema.optional(),
+  alerts: alertsSchema,
   load_test_mode: loadTestModeSchema.optional(),
   cri: criSchema.optional(),
 } as const;

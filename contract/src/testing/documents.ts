@@ -16,6 +16,7 @@ export const ENV: Readonly<Record<string, string>> = {
   USERINFO: 'true',
   TEAM: 'platform',
   JWT_SECRET: 'jwt-secret-from-environment-0123456789',
+  ALERTS_SECRET: 'whsec_YWxlcnRzLXNlY3JldC1mcm9tLWVudmlyb25tZW50',
   OTEL_TOKEN: 'otel-token-from-environment',
 };
 
