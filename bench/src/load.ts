@@ -2,12 +2,17 @@
  * A closed-loop load generator: so many connections, each of which sends its next request when the last one is
  * answered. Takes a {@link LoadOptions} as JSON in its first argument and prints a {@link LoadResult}.
  */
+import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { MessageReader } from './http-framing.ts';
 
 export interface LoadOptions {
   readonly port: number;
+  /** Several, one for each connection in turn, instead of `port`. */
+  readonly ports?: readonly number[];
   readonly bearer: string;
+  /** A file with a bearer token in each line, one for each request in turn, instead of `bearer`. */
+  readonly bearersFile?: string;
   readonly connections: number;
   /** Bytes of the request body. */
   readonly bodyBytes: number;
@@ -68,13 +73,29 @@ export function conversation(bytes: number, stream: boolean): Buffer {
   return Buffer.from(JSON.stringify(request));
 }
 
-function requestOf(options: LoadOptions): Buffer {
+/** Requests ready to be written, for one bearer token after the other. */
+function requestsOf(options: LoadOptions): () => Buffer {
   const body = conversation(options.bodyBytes, options.deltas !== undefined);
+  const { bearersFile } = options;
+  if (bearersFile === undefined) {
+    const request = requestOf(options, options.bearer, body);
+    return () => request;
+  }
+  const requests = readFileSync(bearersFile, 'utf8')
+    .trim()
+    .split('\n')
+    .map((bearer) => requestOf(options, bearer, body));
+  // Runs that follow each other do not begin with the same people.
+  let next = Math.floor(Math.random() * requests.length);
+  return () => requests[next++ % requests.length] as Buffer;
+}
+
+function requestOf(options: LoadOptions, bearer: string, body: Buffer): Buffer {
   const head = [
     'POST /v1/messages?beta=true HTTP/1.1',
     `host: 127.0.0.1:${options.port}`,
     'accept: application/json',
-    `authorization: Bearer ${options.bearer}`,
+    `authorization: Bearer ${bearer}`,
     'content-type: application/json',
     'user-agent: claude-cli/2.1.330 (external, cli)',
     'x-claude-code-session-id: 3782c4fc-4d72-4d68-891e-cbd7cf2244dd',
@@ -102,23 +123,24 @@ function quantiles(values: number[]): Quantiles {
 }
 
 async function run(options: LoadOptions): Promise<LoadResult> {
-  const request = requestOf(options);
+  const nextRequest = requestsOf(options);
   const latencies: number[] = [];
   const firstBytes: number[] = [];
   let errors = 0;
   const begin = performance.now() + options.warmUpMs;
   const finish = begin + options.measureMs;
 
-  const client = (): Promise<void> =>
+  const ports = options.ports ?? [options.port];
+  const client = (port: number): Promise<void> =>
     new Promise((resolve) => {
-      const socket = connect(options.port, '127.0.0.1');
+      const socket = connect(port, '127.0.0.1');
       socket.setNoDelay(true);
       let sentAt = 0;
       let firstAt = 0;
       const send = (): void => {
         sentAt = performance.now();
         if (sentAt >= finish) socket.destroy();
-        else socket.write(request);
+        else socket.write(nextRequest());
       };
       const reader = new MessageReader({
         head: (head) => {
@@ -142,7 +164,9 @@ async function run(options: LoadOptions): Promise<LoadResult> {
       setTimeout(() => socket.destroy(), options.warmUpMs + options.measureMs + 10_000).unref();
     });
 
-  await Promise.all(Array.from({ length: options.connections }, client));
+  await Promise.all(
+    Array.from({ length: options.connections }, (_, i) => client(ports[i % ports.length] as number)),
+  );
   const seconds = options.measureMs / 1000;
   return {
     requests: latencies.length,

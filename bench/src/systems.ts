@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -61,11 +61,14 @@ export async function startSystems(): Promise<Systems> {
 
   try {
     const upstream = await startUpstream(children);
-    const launch = async (name: 'reference' | 'ours', command: string, args: string[]): Promise<System> => {
+    const launch = async (
+      name: 'reference' | 'ours',
+      command: string,
+      args: readonly string[],
+    ): Promise<System> => {
       const port = ports[name];
       const home = join(directory, name);
       mkdirSync(home);
-      const config = join(home, 'gateway.yaml');
       const document = {
         listen: { host: '127.0.0.1', port, public_url: `http://127.0.0.1:${port}` },
         oidc: {
@@ -84,25 +87,14 @@ export async function startSystems(): Promise<Systems> {
           },
         ],
       };
-      // JSON is YAML.
-      writeFileSync(config, JSON.stringify(document));
-      const output = openSync(join(home, 'output.log'), 'w');
-      const child = spawn(command, [...args, '--config', config], {
-        env: { PATH: process.env['PATH'], HOME: home, CLAUDE_GATEWAY_ALLOW_LOOPBACK: '1' },
-        stdio: ['ignore', output, output],
-      });
+      const child = await launchGateway({ home, command, args, document });
       children.push(child);
-      await ready(port, child, join(home, 'output.log'));
       const { accessToken } = await signIn(`http://127.0.0.1:${port}`, 'alice');
       return { name, port, pid: child.pid ?? 0, bearer: accessToken };
     };
 
     const reference = await launch('reference', claudeCodeBinary(), ['gateway']);
-    const ours = await launch('ours', process.execPath, [
-      '--conditions=source',
-      '--disable-warning=ExperimentalWarning',
-      join(ROOT, 'gateway/src/main.ts'),
-    ]);
+    const ours = await launch('ours', process.execPath, OURS);
     const pinned = [
       pin(reference.pid, GATEWAY_CPU),
       pin(ours.pid, GATEWAY_CPU),
@@ -115,7 +107,42 @@ export async function startSystems(): Promise<Systems> {
   }
 }
 
-async function startUpstream(children: ChildProcess[]): Promise<System> {
+/** Arguments of Node.js that run this gateway. */
+export const OURS: readonly string[] = [
+  '--conditions=source',
+  '--disable-warning=ExperimentalWarning',
+  join(ROOT, 'gateway/src/main.ts'),
+];
+
+/**
+ * Starts a gateway and waits until it is ready. Its output goes to a file in `home`.
+ *
+ * @throws Error with that output when it does not start.
+ */
+export async function launchGateway(options: {
+  /** A directory of its own. */
+  readonly home: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly document: { readonly listen: { readonly port: number } };
+}): Promise<ChildProcess> {
+  const { home, command, args, document } = options;
+  const config = join(home, 'gateway.yaml');
+  const log = join(home, 'output.log');
+  // JSON is YAML.
+  writeFileSync(config, JSON.stringify(document));
+  const output = openSync(log, 'w');
+  const child = spawn(command, [...args, '--config', config], {
+    env: { PATH: process.env['PATH'], HOME: home, CLAUDE_GATEWAY_ALLOW_LOOPBACK: '1' },
+    stdio: ['ignore', output, output],
+  });
+  closeSync(output);
+  await ready(document.listen.port, child, log);
+  return child;
+}
+
+/** The upstream of a measurement, in a process of its own; see lean-upstream.ts. */
+export async function startUpstream(children: ChildProcess[]): Promise<System> {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'lean-upstream.ts')], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -131,5 +158,6 @@ async function ready(port: number, child: ChildProcess, log: string): Promise<vo
     if (response?.status === 200) return;
     await sleep(50);
   }
+  child.kill('SIGKILL');
   throw new Error(`a gateway did not start:\n${readFileSync(log, 'utf8')}`);
 }
