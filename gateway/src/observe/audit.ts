@@ -16,6 +16,8 @@ export type AuditEvent =
   | 'managed.serve'
   | 'desktop_bootstrap.serve'
   | 'desktop_bootstrap.denied'
+  | 'policy.load'
+  | 'policy.reject'
   | 'spend.blocked'
   | 'admin.denied'
   | 'admin.limit.upsert'

@@ -1,4 +1,5 @@
 import type {
+  BudgetPeriod,
   BudgetSubject,
   SpendLimit,
   TokenUsage,
@@ -70,11 +71,27 @@ export interface AppliedCap {
   readonly source: 'user' | 'group' | 'organization';
   readonly subject: BudgetSubject;
   readonly window: WindowSpec;
+  /**
+   * Where one pool of several pays (`admin.pooled_conflict_rule`): the pool to charge instead of this one when this
+   * one has no room. Absent on the last of them, and wherever all pools have to fit.
+   */
+  readonly otherwise?: AppliedCap;
+}
+
+/** The limit that decides for one person and one period. */
+export interface DecidingLimit {
+  /** `amount: null` is unlimited. */
+  readonly limit: SpendLimit;
+  readonly source: 'user' | 'group' | 'organization';
+  /** The period under way; also of an unlimited one. */
+  readonly window: WindowSpec;
 }
 
 /** All limits of one revision, ready to be asked. Immutable. */
 export interface CapSnapshot {
   readonly revision: bigint;
+  /** The dollar limit per member that decides, unlimited ones included; undefined when there is none. */
+  memberLimit(principal: CapHolder, period: BudgetPeriod, at: number): DecidingLimit | undefined;
   /** Caps that apply to this principal at this moment (ms since the epoch); the same array while nothing changes. */
   resolve(principal: CapHolder, at: number): readonly AppliedCap[];
 }

@@ -4,7 +4,7 @@ import type { RequestContext } from '../../http/context.ts';
 import { unauthenticated } from '../../http/errors.ts';
 import type { Audit } from '../../observe/audit.ts';
 import type { Principal } from '../../principal.ts';
-import { RecentMap } from './recent-map.ts';
+import { RecentMap } from '../../recent-map.ts';
 import { InvalidToken, type Tokens } from './tokens.ts';
 
 /** Tokens remembered per replica: some 10 MB when full. */
