@@ -65,14 +65,15 @@ function withCacheMark(body: Body): Body {
 
 /**
  * What an upstream would measure: text at four bytes a token where it is of the letter a, and one where it is not;
- * images at a price of their own; thinking only where it is current; what is deferred or no prompt, not at all.
+ * images at a price of their own; thinking only where it is current, unless a setting keeps it; what is deferred or no prompt, not at all.
  */
 function measure(body: Body): number {
-  const system =
-    typeof body.system === 'string' ? tokens(body.system) : sum(body.system, (b) => tokens(b['text']));
+  const system = sum(body.system, ({ type, text: written }) => (type === 'text' ? tokens(written) : 0));
+  const format = body['output_config'] === undefined ? 0 : tokens(JSON.stringify(body['output_config']));
   const tools = sum(body.tools, (tool) =>
     tool['defer_loading'] === true ? 0 : tokens(JSON.stringify(tool)),
   );
+  const keepsThinking = body['thinking'] !== undefined;
   const current = body.messages.findLastIndex(
     ({ role, content }) =>
       role === 'user' && !(Array.isArray(content) && content.some(({ type }) => type === 'tool_result')),
@@ -80,11 +81,12 @@ function measure(body: Body): number {
   return (
     300 +
     system +
+    format +
     tools +
     sum(body.messages, ({ content }, i) =>
       typeof content === 'string'
         ? 3 + tokens(content)
-        : 3 + sum(content, (b) => blockTokens(b, i > current)),
+        : 3 + sum(content, (b) => blockTokens(b, keepsThinking || i > current)),
     )
   );
 }
@@ -160,10 +162,23 @@ describe('a conversation that goes on', () => {
     expect(learned(last, next, 1000)).toBeGreaterThan(same + Buffer.byteLength(JSON.stringify(next.tools)));
   });
 
+  it('counts thinking again when it goes back to where that was current', () => {
+    const last = conversation(30);
+    last.messages.push({ role: 'user', content: 'and now something else' });
+    const next = conversation(30);
+    next.messages.push({ role: 'user', content: [{ type: 'tool_result', tool_use_id: 't', content: 'x' }] });
+    next.messages.splice(-2, 1);
+    expect(measure(next) - measure(last)).toBeGreaterThan(PROMPT_OVERHEAD);
+    expect(learned(last, next)).toBeGreaterThanOrEqual(measure(next));
+    const further = structuredClone(last);
+    further.messages.push(...conversation(3).messages);
+    expect(learned(further, next)).toBeGreaterThanOrEqual(measure(next));
+  });
+
   it('is a bound that holds, whatever changes', () => {
     const random = generator(20_261_123);
     const pick = <T>(items: readonly T[]): T => items[random(items.length)] as T;
-    const words = (): string => pick(['a', 'b"', '\n', 'ü']).repeat(1 + random(2000));
+    const words = (): string => pick(['a', 'b"', '\n', 'ü']).repeat(1 + random(5000));
     const block = (): Block =>
       pick([
         () => text(words()),
@@ -200,6 +215,9 @@ describe('a conversation that goes on', () => {
       },
       (body) => void (body.system[0] = text(words())),
       (body) => void body.system.reverse(),
+      (body) => void (body['output_config'] = { format: words() }),
+      (body) => body.system.push({ type: 'none', text: words() }),
+      (body) => body.system.forEach((part) => (part.type = 'text')),
       (body) => body.tools.push({ name: 'x', description: words(), defer_loading: random(2) === 0 }),
       (body) => {
         for (const tool of body.tools) delete tool['defer_loading'];
@@ -207,7 +225,7 @@ describe('a conversation that goes on', () => {
       (body) => void (body['thinking'] = { type: 'adaptive' }),
     ];
     let useful = 0;
-    for (let i = 0; i < 1500; i++) {
+    for (let i = 0; i < 600; i++) {
       const last = conversation(random(4));
       for (let n = random(6); n > 0; n--) pick(edits)(last);
       const next = structuredClone(last);

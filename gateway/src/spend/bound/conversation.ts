@@ -10,9 +10,6 @@ export interface MeasuredRequest {
 
 /** Messages that two bodies have in common, from the first on. */
 interface SharedMessages {
-  readonly count: number;
-  /** Of how many. */
-  readonly before: number;
   /** Offset in either body's `messages` behind the last of them. */
   readonly bytes: number;
   readonly images: number;
@@ -52,14 +49,13 @@ export function boundFromMeasured(measured: MeasuredRequest, next: BoundRequest)
   const { request: last, inputTokens } = measured;
   const shared = sharedMessages(last, next);
   const restIsEqual = equalRest(last, next);
-  // Thinking of earlier turns is left out of what counts, until a conversation goes back to where it was current.
-  const goesOn = restIsEqual && shared.count >= shared.before - 1;
   const tools = lengthOf(next.fields.tools);
   return (
     inputTokens +
     PROMPT_OVERHEAD +
     (lengthOf(next.fields.messages) - shared.bytes) +
-    (goesOn ? shared.openThinking : shared.thinking) +
+    // Thinking is left out behind the next message of a person, unless the settings say otherwise.
+    (restIsEqual ? shared.openThinking : shared.thinking) +
     (next.words.image - shared.images) * IMAGE_TOKENS +
     (next.words.tool_reference - shared.toolReferences) * tools +
     (equalMember(last, next, 'tools') ? 0 : tools) +
@@ -82,7 +78,6 @@ function sharedMessages(last: BoundRequest, next: BoundRequest): SharedMessages 
     openThinking: 0,
   };
   if (!Array.isArray(messages)) return shared;
-  shared.before = messages.length;
   const common = commonPrefix(a, b);
   let at = 1;
   for (const message of messages as unknown[]) {
@@ -90,7 +85,6 @@ function sharedMessages(last: BoundRequest, next: BoundRequest): SharedMessages 
     const text = JSON.stringify(message);
     const end = at + Buffer.byteLength(text);
     if (end > common || a.toString('utf8', at, end) !== text) break;
-    shared.count++;
     shared.bytes = end;
     tally(message, shared);
     at = end + 1;
