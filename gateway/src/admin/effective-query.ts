@@ -37,7 +37,7 @@ export function readEffectiveQuery(request: Request): EffectiveQuery {
     throw new ApiError('invalid_request_error', 'sort=spend_desc needs exactly one period[].');
   }
   const caps = repeated(request, 'include[]').map((one) => choiceOf(one, 'include[]', ['caps'] as const));
-  const users = [...repeated(request, 'user_ids[]'), ...repeated(request, 'user_ids')].map(withoutNul);
+  const users = repeated(request, 'user_ids[]').map(withoutNul);
   const wanted = periods.length === 0 ? PERIODS : periods;
   const common = { periods: wanted, caps: caps.length > 0 };
 

@@ -127,7 +127,7 @@ function settingsOf(fields: Fields): LimitInput['settings'] {
 }
 
 function timeZoneOf(value: unknown): string {
-  if (typeof value === 'string' && IANAZone.isValidZone(value)) return value;
+  if (typeof value === 'string' && /^[A-Za-z]/.test(value) && IANAZone.isValidZone(value)) return value;
   throw invalid('time_zone', 'must be an IANA time zone, like "Europe/Berlin"');
 }
 

@@ -34,20 +34,29 @@ export class LimitSnapshots {
     const revision = await this.#store.revision();
     if (this.#newest?.revision === revision) return this.#newest.snapshot;
     const set = await this.#store.readAll();
-    const snapshot = snapshotOf(set.limits, this.#compile(set));
+    const snapshot = snapshotOf(set.limits, () => this.#compile(set));
     this.#newest = { revision: set.revision, snapshot };
     return snapshot;
   }
 }
 
-function snapshotOf(limits: readonly SpendLimit[], caps: CapReader): LimitSnapshot {
+/** Compiled when first asked for: limits that cannot be enforced can still be listed, and repaired. */
+function snapshotOf(limits: readonly SpendLimit[], compile: () => CapReader): LimitSnapshot {
+  let caps: CapReader | undefined;
   const byId = new Map(limits.map((limit) => [limit.id, limit]));
   const byKey = new Map<string, SpendLimit>();
   for (const limit of limits) {
     const key = textOf(limit);
     if (limit.owner === null || !byKey.has(key)) byKey.set(key, limit);
   }
-  return { limits, caps, get: (id) => byId.get(id), find: (key) => byKey.get(textOf(key)) };
+  return {
+    limits,
+    get caps() {
+      return (caps ??= compile());
+    },
+    get: (id) => byId.get(id),
+    find: (key) => byKey.get(textOf(key)),
+  };
 }
 
 function textOf({ scope, period, unit, sharing }: LimitKey): string {

@@ -196,7 +196,7 @@ function pageOf(
 }
 
 function includedOf(request: Request): ReadonlySet<string> {
-  const asked = [...repeated(request, 'include[]'), ...repeated(request, 'include')];
+  const asked = repeated(request, 'include[]');
   return new Set(asked.flatMap((one) => choiceOf(one, 'include[]', ['pools', 'tokens'] as const) ?? []));
 }
 

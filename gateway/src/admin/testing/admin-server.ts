@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Writable } from 'node:stream';
 import type { AdminConfig } from '@claude-gateway/contract';
-import type { BudgetPeriod, LimitSet, SpendLimit, Store, WindowSpec } from '@claude-gateway/prisma';
+import type { Store } from '@claude-gateway/prisma';
 import { afterAll, beforeAll, beforeEach } from '@jest/globals';
 import { createApp } from '../../http/app.ts';
 import { setContext } from '../../http/context.ts';
@@ -10,9 +10,9 @@ import { unauthenticated } from '../../http/errors.ts';
 import { createLog } from '../../observe/log.ts';
 import type { Principal } from '../../principal.ts';
 import { useStores } from '../../testing/stores.ts';
-import type { AdminDependencies, CapHolder, CapReader, DecidingLimit } from '../dependencies.ts';
-import { startOf } from '../periods.ts';
+import type { AdminDependencies } from '../dependencies.ts';
 import { createAdminRouter } from '../router.ts';
+import { compileCaps } from './caps.ts';
 
 const KEYS = {
   writer: 'a-key-of-at-least-thirty-two-characters-to-write',
@@ -132,7 +132,7 @@ export function useAdminServer(
         headers: response.headers,
         body: json,
         data: (json['data'] ?? []) as Answered['data'],
-        error: (json['error'] ?? {}),
+        error: json['error'] ?? {},
       };
     },
   };
@@ -148,47 +148,4 @@ function personOf(authorization: string | undefined): Principal {
   if (!(name in PEOPLE)) throw unauthenticated();
   const groups = PEOPLE[name as keyof typeof PEOPLE];
   return { sub: name, email: `${name}@corp.example`, name, groups, sid: 's', kind: 'user', expiresAt: 0 };
-}
-
-/** Enough of enforcement's resolution: user, then the first group that has one, then the organization. */
-export function compileCaps({ limits }: LimitSet): CapReader {
-  const find = (
-    holder: CapHolder,
-    period: BudgetPeriod,
-  ): [SpendLimit, DecidingLimit['source']] | undefined => {
-    const own = limits.filter(
-      (limit) => limit.period === period && limit.unit === 'nano_usd' && limit.sharing === 'per_member',
-    );
-    const user = own.find(
-      ({ scope }) => scope.type === 'user' && [holder.sub, holder.email?.toLowerCase()].includes(scope.user),
-    );
-    if (user !== undefined) return [user, 'user'];
-    const group = own.find(({ scope }) => scope.type === 'rbac_group' && holder.groups.includes(scope.group));
-    if (group !== undefined) return [group, 'group'];
-    const organization = own.find(({ scope }) => scope.type === 'organization');
-    return organization === undefined ? undefined : [organization, 'organization'];
-  };
-  const memberLimit: CapReader['memberLimit'] = (holder, period, at) => {
-    const found = find(holder, period);
-    if (found === undefined) return undefined;
-    const [limit, source] = found;
-    return { limit, source, window: windowOf(holder.sub, limit, at) };
-  };
-  return {
-    memberLimit,
-    resolve: (holder, at) =>
-      (['daily', 'weekly', 'monthly'] as const).flatMap((period) => {
-        const deciding = memberLimit(holder, period, at);
-        return deciding === undefined || deciding.limit.amount === null
-          ? []
-          : [{ ...deciding, amount: deciding.limit.amount }];
-      }),
-  };
-}
-
-function windowOf(sub: string, { period, timeZone, unit }: SpendLimit, at: number): WindowSpec {
-  const startsAt = startOf(period, new Date(at), timeZone);
-  const subject = { kind: 'user', sub } as const;
-  const endsAt = new Date(startsAt.getTime() + 86_400_000);
-  return { id: `${sub} ${period} ${timeZone}`, subject, unit, period, timeZone, startsAt, endsAt };
 }
