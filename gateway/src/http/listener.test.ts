@@ -161,6 +161,23 @@ describe('drain', () => {
     expect(await drained).toBe(0);
   });
 
+  it('closes the connection of what was not answered yet when it began', async () => {
+    const answers: (() => void)[] = [];
+    const { listener, url } = await start((_request, response) => {
+      answers.push(() => response.end('ok'));
+    });
+    const responses = [fetch(url), fetch(url), fetch(url)];
+    while (listener.inFlight < 3) await sleep(5);
+    answers.shift()?.();
+    while (listener.inFlight > 2) await sleep(5);
+    const drained = listener.drain(0, 60_000);
+    for (const answer of answers) answer();
+    const connections = (await Promise.all(responses)).map(({ headers }) => headers.get('connection'));
+    expect(connections.toSorted()).toEqual(['close', 'close', 'keep-alive']);
+    expect(await drained).toBe(0);
+    expect(listener.inFlight).toBe(0);
+  });
+
   it('cuts what does not end within the grace, and says how many', async () => {
     const { listener, port } = await start((_request, response) => {
       response.write('never ending');

@@ -16,6 +16,7 @@ import type { AddressSet } from './client-address.ts';
 import { resolveClientAddress } from './client-address.ts';
 import { setContext, type RequestContext } from './context.ts';
 import { ApiError, sendApiError } from './errors.ts';
+import { InFlight } from './in-flight.ts';
 import { clientRequestId, logWhenAnswered } from './request-log.ts';
 import { isProbe, loggedPath, pathOf } from './request-target.ts';
 
@@ -74,7 +75,7 @@ const BAD_REQUEST = new ApiError('invalid_request_error', 'The request is not va
 export class Listener {
   readonly #server: Server | HttpsServer;
   readonly #options: ListenerOptions;
-  readonly #active = new Set<ServerResponse>();
+  readonly #inFlight = new InFlight();
   #rules: ListenerRules;
   #handler: RequestHandler;
   #draining = false;
@@ -120,7 +121,7 @@ export class Listener {
 
   /** Requests that have not been answered to their last byte. */
   get inFlight(): number {
-    return this.#active.size;
+    return this.#inFlight.size;
   }
 
   /** Puts new rules and a new handler in force for the next request. */
@@ -143,7 +144,7 @@ export class Listener {
    */
   async drain(delayMs: number, graceMs: number): Promise<number> {
     this.#draining = true;
-    for (const response of this.#active) response.shouldKeepAlive = false;
+    for (const response of this.#inFlight) response.shouldKeepAlive = false;
     await sleep(delayMs);
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     const idleSweep = setInterval(() => this.#server.closeIdleConnections(), 250);
@@ -151,7 +152,7 @@ export class Listener {
     await Promise.race([closed, sleep(graceMs, undefined, { signal: grace.signal }).catch(() => undefined)]);
     grace.abort();
     clearInterval(idleSweep);
-    const cut = this.#active.size;
+    const cut = this.#inFlight.size;
     this.#server.closeAllConnections();
     return cut;
   }
@@ -169,8 +170,8 @@ export class Listener {
     const context: RequestContext = { id, clientAddress, log, startedAt: performance.now() };
     setContext(request, context);
     response.setHeader('request-id', id);
-    this.#active.add(response);
-    response.once('close', () => this.#active.delete(response));
+    const entry = this.#inFlight.add(response);
+    response.once('close', () => this.#inFlight.delete(entry));
     if (this.#draining) response.shouldKeepAlive = false;
 
     const refusal = this.#refusal(request, clientAddress);
