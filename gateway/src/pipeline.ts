@@ -1,7 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { GatewayConfig, OidcProviderConfig, UpstreamConfig } from '@claude-gateway/contract';
-import type { Store } from '@claude-gateway/prisma';
+import type {
+  AdminConfig,
+  GatewayConfig,
+  OidcProviderConfig,
+  UpstreamConfig,
+} from '@claude-gateway/contract';
+import { StoreUnavailableError, type Store } from '@claude-gateway/prisma';
 import type { Dispatcher } from 'undici';
+import { createAdminRouter } from './admin/router.ts';
 import { createDeviceRouter } from './auth/device/router.ts';
 import type { OidcProvider } from './auth/oidc/provider.ts';
 import { createOidcProvider } from './auth/oidc/relying-party.ts';
@@ -27,9 +33,18 @@ import { Parts } from './parts.ts';
 import { compilePolicy } from './policy/policy.ts';
 import { createPolicyRouter } from './policy/router.ts';
 import type { Principal } from './principal.ts';
+import { createSpend, type Learned } from './spend/admission/admission.ts';
+import { compileCaps, type CapOptions } from './spend/caps/compile.ts';
+import { LimitFeed } from './spend/caps/limit-feed.ts';
+import type { ReplicaLedger } from './spend/ledger/replica-ledger.ts';
+import { createPriceBook } from './spend/prices/price-book.ts';
+import type { PrincipalLog } from './spend/principals.ts';
+import { createUsageRouter } from './spend/usage-router.ts';
+import { createUsageExport } from './spend/usage/usage-export.ts';
 import { discardExport, isTelemetryPath } from './telemetry/receiver.ts';
 import { createAnthropicUpstream } from './upstream/anthropic.ts';
 import { createInference, isInferencePath } from './upstream/inference.ts';
+import { createTokenCounter } from './upstream/token-count.ts';
 import type { Upstream } from './upstream/upstream.ts';
 
 /** What outlives every configuration. */
@@ -43,6 +58,9 @@ export interface Resources {
   readonly allowLoopback: boolean;
   readonly proxy: ProxyOptions;
   readonly isDraining: () => boolean;
+  readonly ledger: ReplicaLedger;
+  readonly learned: Learned;
+  readonly principals: PrincipalLog;
 }
 
 /** Everything that one configuration says, ready to serve. Immutable: a reload makes another one. */
@@ -52,6 +70,8 @@ export interface Runtime {
   /** What the operator should know about this configuration, in sentences. */
   readonly warnings: readonly string[];
   readonly parts: Parts;
+  /** Of the limits in force. */
+  readonly policyRevision: () => bigint;
 }
 
 /**
@@ -97,6 +117,27 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
   const upstreams = await Promise.all(
     config.upstreams.map((upstream) => createUpstream(upstream, dispatcher, resources, parts)),
   );
+  const caps = await limitFeed(config.admin, resources, parts);
+  const spend = createSpend({
+    caps: () => caps.current,
+    ledger: resources.ledger,
+    prices: createPriceBook({
+      pricing: config.pricing,
+      models: config.models,
+      onUnknown: (upstream, model) =>
+        resources.log.warn(
+          { upstream, model },
+          'the price of this model is not known: it is billed as the dearest tier; name it in pricing.overrides',
+        ),
+    }),
+    countTokens: createTokenCounter(dispatcher),
+    learned: resources.learned,
+    seen: (principal) => resources.principals.seen(principal),
+    audit,
+    clock: () => clock().getTime(),
+    enforcement: config.enforcement,
+    blockedMessage: config.admin?.blocked_message,
+  });
   const inference = createInference({
     upstreams,
     dispatcher,
@@ -104,6 +145,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
     audit,
     limits: config.limits,
     timeouts: config.timeouts,
+    admission: spend,
   });
 
   const tokenExchange =
@@ -122,6 +164,8 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
           }),
         );
 
+  const authenticate: Authenticator['authenticate'] = (headers, context, options) =>
+    authenticator.authenticate(headers, context, options);
   const app = createApp([
     createProbesRouter({ version, publicUrl, isDraining: resources.isDraining }),
     createLandingRouter({ version, publicUrl }),
@@ -137,12 +181,31 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
       publicUrl,
       tokenExchange,
     }),
-    createPolicyRouter({
-      policy,
-      authenticate: (headers, context, options) => authenticator.authenticate(headers, context, options),
-      audit,
+    createPolicyRouter({ policy, authenticate, audit, clock }),
+    createUsageRouter({
+      authenticate,
+      caps: () => caps.current,
+      ledger: store.ledger,
+      spendSince: (sub, since) => store.usage.spendSince(sub, since),
+      isUnavailable: (error) => error instanceof StoreUnavailableError,
       clock,
     }),
+    ...(config.admin === undefined
+      ? []
+      : [
+          createAdminRouter({
+            config: config.admin,
+            limits: store.limits,
+            effective: store.effective,
+            increaseRequests: store.increaseRequests,
+            ledger: store.ledger,
+            compileCaps: (limits) => compileCaps(limits, capOptions(config.admin)),
+            authenticate,
+            usage: createUsageExport({ usage: store.usage, clock }),
+            audit,
+            clock,
+          }),
+        ]),
     // Last of those that answer: its error handler speaks to people, and it takes every error that passes it.
     createDeviceRouter({
       grants: store.deviceGrants,
@@ -199,7 +262,13 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
     app(request, response);
   };
 
-  return { rules: rulesOf(config), handle, warnings: policy.warnings, parts };
+  return {
+    rules: rulesOf(config),
+    handle,
+    warnings: policy.warnings,
+    parts,
+    policyRevision: () => caps.current.revision,
+  };
 }
 
 /** Without `listen.public_url` the gateway is on this machine only; the loader has made sure of that. */
@@ -215,6 +284,38 @@ function rulesOf(config: GatewayConfig): ListenerRules {
     allow: new AddressSet(config.access_control.allow_cidrs),
     deny: new AddressSet(config.access_control.deny_cidrs),
     maxUrlLength: config.limits.max_url_length,
+  };
+}
+
+function limitFeed(
+  admin: AdminConfig | undefined,
+  { store, ledger, log, audit }: Resources,
+  parts: Parts,
+): Promise<LimitFeed> {
+  const options = capOptions(admin);
+  return parts.use(
+    'limits',
+    options,
+    async () => {
+      const feed = await LimitFeed.start({
+        limits: store.limits,
+        compile: (set) => compileCaps(set, options),
+        log,
+        audit,
+      });
+      feed.onSwap(() => ledger.policyChanged());
+      return feed;
+    },
+    (feed) => feed.close(),
+  );
+}
+
+/** How caps of several groups go together. Without `admin` as by its defaults: limits may come from elsewhere. */
+function capOptions(admin: AdminConfig | undefined): CapOptions {
+  return {
+    groupLimitMode: admin?.group_limit_mode ?? 'min',
+    ...(admin?.pooled_conflict_rule !== undefined && { pooledConflictRule: admin.pooled_conflict_rule }),
+    ...(admin?.pooled_priority_order !== undefined && { pooledPriorityOrder: admin.pooled_priority_order }),
   };
 }
 

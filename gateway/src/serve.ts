@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
-import type { GatewayConfig } from '@claude-gateway/contract';
+import { hostname } from 'node:os';
+import type { AdminConfig, GatewayConfig } from '@claude-gateway/contract';
 import { ConfigError, restartRequired } from '@claude-gateway/contract';
-import { openStore, type Store } from '@claude-gateway/prisma';
+import { openStore, StoreUnavailableError, type Store } from '@claude-gateway/prisma';
 import { readConfiguration, type ConfigurationVersion } from './configuration-source.ts';
 import { Listener } from './http/listener.ts';
 import { watchFiles } from './http/watched-files.ts';
@@ -9,6 +10,9 @@ import type { ProxyOptions } from './net/http-client.ts';
 import type { Audit } from './observe/audit.ts';
 import type { Log } from './observe/log.ts';
 import { createRuntime, publicUrlOf, type Resources, type Runtime } from './pipeline.ts';
+import { createLearned } from './spend/admission/admission.ts';
+import { ReplicaLedger } from './spend/ledger/replica-ledger.ts';
+import { PrincipalLog } from './spend/principals.ts';
 
 export interface ServeOptions {
   readonly configPath: string;
@@ -21,6 +25,8 @@ export interface ServeOptions {
   readonly audit: Audit;
 }
 
+/** How long PostgreSQL may take to take the last settlements. */
+const SETTLE_WITHIN_MS = 15_000;
 /** How long until a configuration is tried again that failed for a reason outside the file. */
 const RELOAD_RETRY_MS = 30_000;
 
@@ -67,20 +73,34 @@ export class Gateway {
     audit('config.load', { path: options.configPath, sha256: version.sha256 });
     for (const warning of version.warnings) log.warn({ path: warning.path }, warning.message);
 
+    const clock = (): Date => new Date();
     const store = await openStore(storeOptions(config, log));
+    let ledger: ReplicaLedger | undefined;
     try {
       let isDraining = (): boolean => false;
+      let policyRevision = (): bigint => 0n;
+      ledger = await ReplicaLedger.start({
+        store: store.ledger,
+        name: hostname(),
+        policyRevision: () => policyRevision(),
+        isUnavailable: (error) => error instanceof StoreUnavailableError,
+        log,
+      });
       const resources: Resources = {
         store,
+        ledger,
+        learned: createLearned(),
+        principals: new PrincipalLog({ usage: store.usage, clock, log }),
         log,
         audit,
-        clock: () => new Date(),
+        clock,
         version: options.version,
         allowLoopback: options.allowLoopback,
         proxy: options.proxy,
         isDraining: () => isDraining(),
       };
       const runtime = await createRuntime(config, resources);
+      ({ policyRevision } = runtime);
       for (const warning of runtime.warnings) log.warn(warning);
       const listener = new Listener(
         {
@@ -107,8 +127,11 @@ export class Gateway {
         },
         'listening',
       );
-      return new Gateway(options, { version, store, resources, runtime, listener });
+      const gateway = new Gateway(options, { version, store, resources, runtime, listener });
+      policyRevision = () => gateway.#runtime.policyRevision();
+      return gateway;
     } catch (error) {
+      await ledger?.close(0);
       await store.close();
       throw error;
     }
@@ -136,8 +159,11 @@ export class Gateway {
     await this.#reloading;
     clearTimeout(this.#retry);
     await this.#runtime.parts.close();
+    await this.#resources.principals.close();
+    // What was used has to be in the budgets before this replica goes.
+    const unsettled = await this.#resources.ledger.close(SETTLE_WITHIN_MS);
     await this.#store.close();
-    this.#options.log.info({ cut }, 'stopped');
+    this.#options.log.info({ cut, unsettled }, 'stopped');
     return cut;
   }
 
@@ -213,6 +239,14 @@ function readCertificate(tls: { cert: string; key: string }): { cert: string; ke
  */
 const REVOCATION_MEMORY_HOURS = 7 * 24;
 
+function retentionOf(admin: AdminConfig) {
+  return {
+    spendMonths: admin.spend_retention_months,
+    auditDays: admin.audit_retention_days,
+    identityDays: admin.identity_retention_days,
+  };
+}
+
 /** How this configuration opens the store. */
 export function storeOptions(config: GatewayConfig, log: Log) {
   const { postgres_url: url, username, password, max_connections, connect_timeout_seconds } = config.store;
@@ -227,7 +261,15 @@ export function storeOptions(config: GatewayConfig, log: Log) {
     ...(password === undefined ? {} : { password }),
     maxConnections: max_connections,
     connectTimeoutSeconds: connect_timeout_seconds,
+    ...(config.admin !== undefined && {
+      retention: {
+        spendMonths: config.admin.spend_retention_months,
+        auditDays: config.admin.audit_retention_days,
+        identityDays: config.admin.identity_retention_days,
+      },
+    }),
     revocationTtlSeconds: Math.ceil(longestTokenHours * 3600),
+    ...(config.admin === undefined ? {} : { retention: retentionOf(config.admin) }),
     onEvent: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) =>
       log[level](fields ?? {}, message),
   };

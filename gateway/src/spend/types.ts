@@ -142,8 +142,12 @@ export interface Ledger {
   hold(id: string, needs: readonly WindowNeed[]): HoldResult | Promise<HoldResult>;
   /** Admits without holding, while PostgreSQL is away and the policy says to go on; it is settled all the same. */
   admitUnheld(id: string, needs: readonly WindowNeed[]): Hold;
-  /** Notes from when on a hold must survive the death of this replica. Once for each hold; see `InFlightRequest`. */
-  note(hold: Hold, floor: UsageRecord): void;
+  /**
+   * Says what to charge should this replica die before the hold is settled. Once for each hold; see `InFlightRequest`.
+   *
+   * @param floor Asked only for requests that are under way for longer.
+   */
+  note(hold: Hold, floor: () => UsageRecord): void;
   /**
    * Settles a hold: releases it here at once, and writes the record soon. Never throws, never loses one.
    *

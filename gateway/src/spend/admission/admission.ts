@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { EnforcementConfig } from '@claude-gateway/contract';
 import type { ApiError } from '../../http/errors.ts';
 import type { Audit } from '../../observe/audit.ts';
+import type { Principal } from '../../principal.ts';
 import { boundOf, withPromptTokens, type BodyBound } from '../bound/body-bound.ts';
 import {
   conversationOf,
@@ -36,6 +37,8 @@ export interface SpendDeps<C extends AdmissionCall> {
   /** Asks an upstream how many tokens the input of a request has; undefined when it does not say. Never rejects. */
   readonly countTokens: (call: C) => Promise<number | undefined>;
   readonly learned: Learned;
+  /** Told of everybody who asks. */
+  readonly seen: (principal: Principal) => void;
   readonly audit: Audit;
   /** ms since the epoch. */
   readonly clock: () => number;
@@ -74,7 +77,12 @@ export function createSpend<C extends AdmissionCall>(deps: SpendDeps<C>): Spend<
       );
     },
   };
-  return { admit: (call) => new Admission(deps, open, call).start() };
+  return {
+    admit(call) {
+      deps.seen(call.principal);
+      return new Admission(deps, open, call).start();
+    },
+  };
 }
 
 /** How often output is lowered further because others took what was left in the meantime. */

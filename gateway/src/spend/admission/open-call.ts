@@ -48,8 +48,7 @@ export class OpenCall implements CallObserver {
     this.#deps = deps;
     this.#call = call;
     this.#ticket = ticket;
-    deps.ledger.note(
-      ticket.hold,
+    deps.ledger.note(ticket.hold, () =>
       this.#record(this.#floor(), 'abandoned', {
         upstream: null,
         status: 0,

@@ -47,7 +47,7 @@ function wrapped(store: LedgerStore, overrides: Partial<LedgerStore>): LedgerSto
 const DAY_MS = 86_400_000;
 const TODAY = Math.floor(Date.now() / DAY_MS) * DAY_MS;
 
-function pool(group = randomUUID()): WindowSpec {
+function pool(group: string = randomUUID()): WindowSpec {
   return {
     id: randomUUID(),
     subject: { kind: 'group_pool', group },
@@ -115,7 +115,7 @@ describe('one replica', () => {
     const ledger = await replica();
     const window = pool();
     const results = await Promise.all(
-      Array.from({ length: 50 }, () => ledger.hold(randomUUID(), [need(window, 1_000n, 30n)])),
+      Array.from({ length: 50 }, async () => ledger.hold(randomUUID(), [need(window, 1_000n, 30n)])),
     );
     const held = results.filter((result) => result.state === 'held');
     expect(held).toHaveLength(33);
@@ -171,7 +171,7 @@ describe('one replica', () => {
     const ledger = await replica();
     const window = pool();
     const holds = await Promise.all(
-      Array.from({ length: 3 }, () => ledger.hold(randomUUID(), [need(window, 100n, 0n)])),
+      Array.from({ length: 3 }, async () => ledger.hold(randomUUID(), [need(window, 100n, 0n)])),
     );
     for (const result of holds) {
       const hold = heldOf(result);
@@ -265,7 +265,7 @@ describe('several replicas', () => {
     await replica(1, { ttlMs });
     const window = pool();
     const hold = heldOf(await one.hold(randomUUID(), [need(window, 1_000n, 100n)]));
-    one.note(hold, { ...recordOf(hold.id, 5n, window), outcome: 'abandoned' });
+    one.note(hold, () => ({ ...recordOf(hold.id, 5n, window), outcome: 'abandoned' }));
     await sleep(1_600);
     dead = true;
     expect(await settledState(window)).toEqual({ spent: 5n, held: 0n });
@@ -356,7 +356,7 @@ it.each([1, 2, 3])(
       openWindows: (windows) => unreliably(() => store.openWindows(windows)),
       recall: (id, windowIds) => unreliably(() => store.recall(id, windowIds)),
     });
-    const ledgers = [];
+    const ledgers: ReplicaLedger[] = [];
     for (let i = 0; i < 3; i++) {
       failing = false;
       ledgers.push(await replica(i, { wrap, ttlMs: 10_000 }));

@@ -37,8 +37,6 @@ export interface ReplicaLedgerOptions {
   /** For logs and `kubectl`: the pod's name. */
   readonly name: string;
   readonly policyRevision: () => bigint;
-  /** Fresh states of windows, after settlements; not on the request path. */
-  readonly onStates?: (states: readonly WindowState[]) => void;
   readonly isUnavailable: (error: unknown) => boolean;
   readonly log: Log;
   /** Default 30 000 ms. */
@@ -49,7 +47,7 @@ export interface ReplicaLedgerOptions {
 
 interface OpenHold extends Hold {
   readonly since: number;
-  floor: UsageRecord | undefined;
+  floor: (() => UsageRecord) | undefined;
   noted: boolean;
 }
 
@@ -59,7 +57,7 @@ export class ReplicaLedger implements Ledger {
   readonly #store: LedgerStore;
   readonly #log: Log;
   readonly #now: () => number;
-  readonly #onStates: ((states: readonly WindowState[]) => void) | undefined;
+  readonly #stateListeners = new Set<(states: readonly WindowState[]) => void>();
   readonly #accounts = new Map<string, Account>();
   readonly #open = new Map<string, OpenHold>();
   readonly #desk: LeaseDesk;
@@ -80,7 +78,6 @@ export class ReplicaLedger implements Ledger {
     this.#store = store;
     this.#log = log;
     this.#now = options.now ?? (() => performance.now());
-    this.#onStates = options.onStates;
     this.#liveness = new Liveness({
       store,
       replicaId: this.replicaId,
@@ -151,7 +148,7 @@ export class ReplicaLedger implements Ledger {
     );
   }
 
-  note(hold: Hold, floor: UsageRecord): void {
+  note(hold: Hold, floor: () => UsageRecord): void {
     const open = this.#open.get(hold.id);
     if (open !== undefined) open.floor = floor;
   }
@@ -185,7 +182,7 @@ export class ReplicaLedger implements Ledger {
     const { noted, floor } = this.#open.get(hold.id) ?? {};
     if (noted === true && floor !== undefined) {
       // Its note must go, or it would be charged should this replica die.
-      this.settle(hold, unused(floor));
+      this.settle(hold, unused(floor()));
       return;
     }
     if (!this.#close(hold)) return;
@@ -202,6 +199,15 @@ export class ReplicaLedger implements Ledger {
     const account = this.#accounts.get(windowId);
     if (account === undefined || account.toldAt === -Infinity) return undefined;
     return { windowId, spent: account.spent + account.unsettled, held: account.held };
+  }
+
+  /**
+   * @param listener Told the states of windows after settlements, not on the request path; must not throw.
+   * @returns a function that ends it.
+   */
+  onStates(listener: (states: readonly WindowState[]) => void): () => void {
+    this.#stateListeners.add(listener);
+    return () => this.#stateListeners.delete(listener);
   }
 
   /** The policy has changed: the revision is reported at once. */
@@ -379,7 +385,7 @@ export class ReplicaLedger implements Ledger {
         account.leased = state.leased;
       }
     }
-    this.#onStates?.(answer.windows);
+    for (const listener of this.#stateListeners) listener(answer.windows);
   }
 
   #recalled(windowIds: readonly string[]): void {
@@ -412,7 +418,7 @@ export class ReplicaLedger implements Ledger {
       if (hold.since > before) break;
       if (hold.noted || hold.floor === undefined) continue;
       hold.noted = true;
-      requests.push({ record: hold.floor, windowIds: hold.needs.map(({ window }) => window.id) });
+      requests.push({ record: hold.floor(), windowIds: hold.needs.map(({ window }) => window.id) });
     }
     return requests;
   }
