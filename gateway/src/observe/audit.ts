@@ -19,6 +19,8 @@ export type AuditEvent =
   | 'policy.load'
   | 'policy.reject'
   | 'spend.blocked'
+  | 'budget.threshold'
+  | 'budget.exhausted'
   | 'admin.denied'
   | 'admin.limit.upsert'
   | 'admin.limit.delete'
