@@ -18,6 +18,7 @@ describe('the input of a request', () => {
     expect(bound(hello)).toEqual({
       promptTokens: length(hello) + PROMPT_OVERHEAD,
       serverTokens: 0,
+      serverOutputTokens: 0,
       answers: 1,
       inputTokens: length(hello) + PROMPT_OVERHEAD,
       outputTokens: 1000,
@@ -94,7 +95,6 @@ describe('tools at the upstream', () => {
     ['two tools', [search, { type: 'web_fetch_20250910', name: 'web_fetch', max_uses: 4 }], 7, 3],
     ['without a limit', [{ type: 'web_search_20250305', name: 'web_search' }], 11, 50],
     ['more uses than rounds', [{ ...search, max_uses: 200 }], 11, 200],
-    ['one that nobody knows', [{ type: 'conjure_20290101', name: 'x' }], 11, 0],
     ['no limit that counts', [{ ...search, max_uses: 'many' }], 11, 50],
   ])('%s', (_, tools, rounds, webSearches) => {
     const body = { ...hello, tools };
@@ -103,6 +103,19 @@ describe('tools at the upstream', () => {
       inputTokens: length(body) + PROMPT_OVERHEAD + rounds * 200_000,
       webSearches,
       cacheWrites: rounds > 0 ? '5m' : 'none',
+    });
+  });
+
+  it('may ask a model that answers at any length', () => {
+    const advisor = { type: 'advisor_20260301', name: 'advisor', model: 'claude-fable-5', max_uses: 2 };
+    // Sampled again with what each use brings, and the advisor reads the conversation as often.
+    expect(bound({ ...hello, tools: [advisor] }, SMALL)).toMatchObject({
+      serverTokens: 4 * 200_000,
+      outputTokens: 1000 + 2 * 128_000,
+    });
+    expect(bound({ ...hello, tools: [{ type: 'conjure_20290101', name: 'x' }] }, SMALL)).toMatchObject({
+      serverTokens: 22 * 200_000,
+      outputTokens: 1000 + 11 * 128_000,
     });
   });
 
@@ -121,7 +134,9 @@ describe('tools at the upstream', () => {
     expect(bound({ ...hello, mcp_servers: [{ type: 'url', url: 'https://x' }] }, SMALL).serverTokens).toBe(
       11 * 200_000,
     );
-    expect(bound({ ...hello, mcp_servers: [] }, SMALL).serverTokens).toBe(0);
+    for (const mcp_servers of [[], null]) {
+      expect(bound({ ...hello, mcp_servers }, SMALL).serverTokens).toBe(0);
+    }
   });
 
   it('may compact the conversation, which is an answer more', () => {

@@ -12,6 +12,8 @@ export interface BodyBound extends RequestBound {
   readonly promptTokens: number;
   /** The rest: what tools at the upstream may bring. */
   readonly serverTokens: number;
+  /** The part of `outputTokens` that `max_tokens` does not limit. */
+  readonly serverOutputTokens: number;
   /** How often the model may answer at up to `max_tokens`: twice when the upstream may compact the conversation. */
   readonly answers: 1 | 2;
 }
@@ -20,7 +22,7 @@ export interface BodyBound extends RequestBound {
 export const PROMPT_OVERHEAD = 2048;
 /** The largest image that models get to see has 4784 tokens (2576 pixels at its long edge); larger ones are scaled. */
 export const IMAGE_TOKENS = 5000;
-/** The most that any model answers; for bodies without a usable `max_tokens`, which upstreams refuse. */
+/** The most that any model answers; for models that tools ask, and for bodies without a usable `max_tokens`, which upstreams refuse. */
 const MOST_OUTPUT = 128_000;
 
 /**
@@ -36,12 +38,14 @@ export function boundOf(request: BoundRequest, model: string): BodyBound {
   const answers = compacts ? 2 : 1;
   const promptTokens = Math.min(window, promptTokensOf(request));
   const serverTokens = (server.rounds + (compacts ? 1 : 0)) * window;
+  const serverOutputTokens = server.consultations * MOST_OUTPUT;
   return {
     promptTokens,
     serverTokens,
+    serverOutputTokens,
     answers,
     inputTokens: promptTokens + serverTokens,
-    outputTokens: answers * Math.min(window, maxTokensOf(request) ?? MOST_OUTPUT),
+    outputTokens: answers * Math.min(window, maxTokensOf(request) ?? MOST_OUTPUT) + serverOutputTokens,
     webSearches: server.webSearches,
     cacheWrites: words['1h'] > 0 ? '1h' : words.cache_control > 0 || server.rounds > 0 ? '5m' : 'none',
     fastMode: fields.speed !== undefined && valueOf({ body, fields }, 'speed') !== 'standard',

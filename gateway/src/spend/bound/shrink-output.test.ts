@@ -128,6 +128,19 @@ describe('shrinkOutput', () => {
     });
   });
 
+  it('cannot shorten what a tool asks another model', () => {
+    const advised = { ...body, tools: [{ type: 'advisor_20260301', name: 'advisor', max_uses: 1 }] };
+    const { inputTokens } = boundOf(boundRequest(advised), MODEL);
+    expect(shrink(advised, { tokens: BigInt(inputTokens) + 128_500n })).toMatchObject({
+      maxTokens: 500,
+      bound: { outputTokens: 128_500 },
+    });
+    expect(shrink(advised, { tokens: BigInt(inputTokens) + 127_000n })).toEqual({
+      state: 'impossible',
+      reason: 'input',
+    });
+  });
+
   it('ends for a max_tokens beyond all numbers', () => {
     const huge = boundRequest({ ...body, max_tokens: 1e300 });
     const bound = boundOf(huge, MODEL);

@@ -41,9 +41,9 @@ export function shrinkOutput({ request, bound, rates, left, floor }: ShrinkReque
   if (asked === undefined || span === undefined) return { state: 'impossible', reason: 'body' };
   const withOutput = (maxTokens: number): BodyBound => ({
     ...bound,
-    outputTokens: Math.min(bound.outputTokens, bound.answers * maxTokens),
+    outputTokens: Math.min(bound.outputTokens, bound.answers * maxTokens + bound.serverOutputTokens),
   });
-  const most = Math.min(asked, bound.outputTokens / bound.answers);
+  const most = Math.min(asked, (bound.outputTokens - bound.serverOutputTokens) / bound.answers);
   const affordable = largest(most, (maxTokens) => fits(withOutput(maxTokens), rates, left));
   if (affordable === undefined) return { state: 'impossible', reason: 'input' };
   if (affordable < Math.max(1, floor)) return { state: 'impossible', reason: 'floor' };
