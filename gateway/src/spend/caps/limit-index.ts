@@ -97,7 +97,9 @@ export function widestOf(levels: readonly Level[]): Level | undefined {
 /** The tightest of several levels that count alike. */
 export function tightestOf(levels: readonly Level[]): Level | undefined {
   if (levels.length < 2) return levels[0];
-  return levelOf(levels.flatMap(({ limit, caps }) => (caps.length === 0 ? [limit] : caps)));
+  return levelOf(
+    levels.flatMap(({ limit, caps }): readonly SpendLimit[] => (caps.length === 0 ? [limit] : caps)),
+  );
 }
 
 function levelsOf(limits: readonly SpendLimit[]): Levels {
