@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import type { AdminConfig, GatewayConfig } from '@claude-gateway/contract';
+import type { GatewayConfig } from '@claude-gateway/contract';
 import { ConfigError, restartRequired } from '@claude-gateway/contract';
 import { openStore, StoreUnavailableError, type Store } from '@claude-gateway/prisma';
 import { readConfiguration, type ConfigurationVersion } from './configuration-source.ts';
@@ -239,14 +239,6 @@ function readCertificate(tls: { cert: string; key: string }): { cert: string; ke
  */
 const REVOCATION_MEMORY_HOURS = 7 * 24;
 
-function retentionOf(admin: AdminConfig) {
-  return {
-    spendMonths: admin.spend_retention_months,
-    auditDays: admin.audit_retention_days,
-    identityDays: admin.identity_retention_days,
-  };
-}
-
 /** How this configuration opens the store. */
 export function storeOptions(config: GatewayConfig, log: Log) {
   const { postgres_url: url, username, password, max_connections, connect_timeout_seconds } = config.store;
@@ -269,7 +261,6 @@ export function storeOptions(config: GatewayConfig, log: Log) {
       },
     }),
     revocationTtlSeconds: Math.ceil(longestTokenHours * 3600),
-    ...(config.admin === undefined ? {} : { retention: retentionOf(config.admin) }),
     onEvent: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) =>
       log[level](fields ?? {}, message),
   };
