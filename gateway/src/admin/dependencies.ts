@@ -8,6 +8,7 @@ import type {
   LimitSet,
   LimitStore,
   SpendLimit,
+  UsageStore,
   WindowSpec,
 } from '@claude-gateway/prisma';
 import type { Router } from 'express';
@@ -52,6 +53,8 @@ export interface AdminDependencies {
   readonly effective: EffectiveStore;
   readonly increaseRequests: IncreaseRequestStore;
   readonly ledger: Pick<LedgerStore, 'windows'>;
+  /** Whoever asks for more becomes known, with their groups. */
+  readonly principals: Pick<UsageStore, 'touch'>;
   /** As enforcement does it. */
   readonly compileCaps: (limits: LimitSet) => CapReader;
   /** @throws ApiError 401 when the caller is not signed in. */

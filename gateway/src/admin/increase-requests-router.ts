@@ -28,7 +28,7 @@ interface Parts {
 
 /** Requests for more: made by developers with their own sign-in, read by them, resolved by administrators. */
 export function createIncreaseRequestsRouter(dependencies: AdminDependencies, parts: Parts): Router {
-  const { increaseRequests, effective, audit, authenticate, clock } = dependencies;
+  const { increaseRequests, effective, principals, audit, authenticate, clock } = dependencies;
   const { auth, snapshots, views } = parts;
   const router = Router({ caseSensitive: true, strict: true });
   router.use(INCREASE_REQUESTS_PATH, noStore);
@@ -56,15 +56,17 @@ export function createIncreaseRequestsRouter(dependencies: AdminDependencies, pa
     const requestedAmount = amountOf(fields['amount'] ?? null, 'amount', 'usd');
     const reason = textOf(fields['reason'], 'reason', MAX_REASON);
     const now = clock();
+    const { sub, kind, email = null, name = null, groups } = principal;
+    await principals.touch([{ sub, kind, email, name, groups, seenAt: now }]);
     const { caps } = await snapshots.current();
     const deciding = caps.memberLimit(principal, period, now.getTime());
     const result = await increaseRequests.create({
-      sub: principal.sub,
+      sub,
       period,
       currentAmount: deciding?.limit.amount ?? null,
       requestedAmount,
       reason,
-      actor: `oidc:${principal.sub}`,
+      actor: `oidc:${sub}`,
       now,
     });
     if (result.state === 'pending') {
@@ -74,7 +76,7 @@ export function createIncreaseRequestsRouter(dependencies: AdminDependencies, pa
         { status: 409 },
       );
     }
-    tell('admin.increase_request.create', `oidc:${principal.sub}`, result.request);
+    tell('admin.increase_request.create', `oidc:${sub}`, result.request);
     response.json((await render([result.request]))[0]);
   });
 

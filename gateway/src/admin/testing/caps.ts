@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { BudgetPeriod, LimitSet, SpendLimit, WindowSpec } from '@claude-gateway/prisma';
 import type { CapHolder, CapReader, DecidingLimit } from '../dependencies.ts';
 import { startOf } from '../periods.ts';
@@ -38,9 +39,14 @@ export function compileCaps({ limits }: LimitSet): CapReader {
   };
 }
 
-function windowOf(sub: string, { period, timeZone, unit }: SpendLimit, at: number): WindowSpec {
+/** As enforcement names it: the same id for the same window. */
+export function windowOf(sub: string, { period, timeZone, unit }: SpendLimit, at: number): WindowSpec {
   const startsAt = startOf(period, new Date(at), timeZone);
   const subject = { kind: 'user', sub } as const;
   const endsAt = new Date(startsAt.getTime() + 86_400_000);
-  return { id: `${sub} ${period} ${timeZone}`, subject, unit, period, timeZone, startsAt, endsAt };
+  const digest = createHash('sha256')
+    .update(`${sub} ${unit} ${period} ${timeZone} ${startsAt.getTime()}`)
+    .digest('hex');
+  const id = `${digest.slice(0, 8)}-${digest.slice(8, 12)}-4${digest.slice(13, 16)}-8${digest.slice(17, 20)}-${digest.slice(20, 32)}`;
+  return { id, subject, unit, period, timeZone, startsAt, endsAt };
 }
