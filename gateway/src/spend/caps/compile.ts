@@ -3,6 +3,7 @@ import { RecentMap } from '../../recent-map.ts';
 import type { AppliedCap, CapHolder, CapSnapshot, DecidingLimit } from '../types.ts';
 import {
   indexLimits,
+  slotOf,
   SLOTS,
   tightestOf,
   widestOf,
@@ -100,7 +101,7 @@ class CompiledCaps implements CapSnapshot {
   }
 
   memberLimit(principal: CapHolder, period: BudgetPeriod, at: number): DecidingLimit | undefined {
-    const slot = SLOTS.findIndex((one) => one.period === period && one.unit === 'nano_usd');
+    const slot = slotOf({ period, unit: 'nano_usd' });
     const decision = this.#decide(slot, usersOf(this.#index, principal), new Set(principal.groups));
     if (decision === undefined) return undefined;
     const { limit } = decision.level;

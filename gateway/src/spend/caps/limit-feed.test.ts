@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { LimitSet, SpendLimit } from '@claude-gateway/prisma';
+import type { LimitSet, LimitStore, SpendLimit, Store } from '@claude-gateway/prisma';
 import { createAudit } from '../../observe/audit.ts';
 import { createLog } from '../../observe/log.ts';
+import { useStores } from '../../testing/stores.ts';
 import { compileCaps } from './compile.ts';
 import { LimitFeed } from './limit-feed.ts';
 import { limit, ORGANIZATION } from './testing/limits.ts';
@@ -58,7 +59,10 @@ afterEach(async () => {
 
 const NEVER_MS = 1_000_000;
 
-async function start(limits: Limits, pollMs: number): Promise<{ feed: LimitFeed; lines: string[] }> {
+async function start(
+  limits: Pick<LimitStore, 'readAll' | 'revision' | 'onChange'>,
+  pollMs: number,
+): Promise<{ feed: LimitFeed; lines: string[] }> {
   const lines: string[] = [];
   const stream = { write: (line: string) => void lines.push(line) };
   const feed = await LimitFeed.start({
@@ -80,6 +84,21 @@ async function until(condition: () => boolean): Promise<void> {
 
 const amountOf = (feed: LimitFeed): bigint | undefined => feed.current.resolve(ADA, 0)[0]?.amount;
 const WRONG = limit(ORGANIZATION, 9n, { timeZone: 'Mars/Olympus' });
+
+describe('LimitFeed on PostgreSQL', () => {
+  const context = useStores(2);
+
+  it('has what another replica wrote, long before it would look', async () => {
+    const [other, own] = context.stores as [Store, Store];
+    const { feed } = await start(own.limits, NEVER_MS);
+    // Listening begins some moments after the store is open; what is written from then on is heard.
+    await sleep(300);
+    const content = limit(ORGANIZATION, 3n);
+    await other.limits.put(content, { actor: 'test', reason: null, now: new Date() });
+    await until(() => amountOf(feed) === 3n);
+    expect(feed.current.revision).toBe(await other.limits.revision());
+  });
+});
 
 describe('LimitFeed', () => {
   it('has the limits from the start, and new ones as soon as it is told', async () => {

@@ -75,15 +75,16 @@ export function indexLimits(limits: readonly SpendLimit[]): LimitIndex {
 
 /** The tightest of several limits for one slot. Unlimited ones count only when all are. */
 function levelOf(limits: readonly SpendLimit[]): Level | undefined {
-  let tightest: SpendLimit | undefined;
+  let tightest = limits[0];
+  if (tightest === undefined) return undefined;
   const caps = new Map<string, FiniteLimit>();
   for (const limit of limits) {
-    if (tightest === undefined || isTighter(limit, tightest)) tightest = limit;
+    if (isTighter(limit, tightest)) tightest = limit;
     if (!isLimited(limit)) continue;
     const other = caps.get(limit.timeZone);
     if (other === undefined || isTighter(limit, other)) caps.set(limit.timeZone, limit);
   }
-  return tightest && { limit: tightest, caps: [...caps.values()] };
+  return { limit: tightest, caps: [...caps.values()] };
 }
 
 /** The widest of several groups, unlimited before everything. Within one group the tightest has already won. */
@@ -103,9 +104,14 @@ export function tightestOf(levels: readonly Level[]): Level | undefined {
 }
 
 function levelsOf(limits: readonly SpendLimit[]): Levels {
-  return SLOTS.map(({ period, unit }) =>
-    levelOf(limits.filter((limit) => limit.period === period && limit.unit === unit)),
-  );
+  const bySlot: SpendLimit[][] = SLOTS.map(() => []);
+  for (const limit of limits) bySlot[slotOf(limit)]?.push(limit);
+  return bySlot.map(levelOf);
+}
+
+/** The position in {@link SLOTS}. */
+export function slotOf({ period, unit }: Slot): number {
+  return PERIODS.indexOf(period) * UNITS.length + UNITS.indexOf(unit);
 }
 
 function isLimited(limit: SpendLimit): limit is FiniteLimit {
@@ -142,7 +148,7 @@ function problemOf(limit: SpendLimit, zones: Map<string, boolean>): string | und
     return `${name}: there is no time zone ${JSON.stringify(timeZone)}; use a name such as Europe/Berlin`;
   if (amount !== null && amount < 0n) return `${name}: the amount is below zero`;
   if (scope.type === 'user' && sharing === 'pooled') return `${name}: one user cannot share a pool`;
-  if (!SLOTS.some(({ period, unit }) => period === limit.period && unit === limit.unit)) {
+  if (!PERIODS.includes(limit.period) || !UNITS.includes(limit.unit)) {
     return `${name}: this version does not know ${limit.period} limits of ${limit.unit}`;
   }
   return undefined;
