@@ -199,6 +199,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
             effective: store.effective,
             increaseRequests: store.increaseRequests,
             ledger: store.ledger,
+            principals: store.usage,
             compileCaps: (limits) => compileCaps(limits, capOptions(config.admin)),
             authenticate,
             usage: createUsageExport({ usage: store.usage, clock }),
