@@ -57,7 +57,7 @@ function reasonText({ cap, spent, need, available }: Blocked): string {
   if (cap.amount === 0n) return `${which} lets nothing through`;
   if (spent >= cap.amount || need === 0n) return `${which} is used up`;
   const { unit } = cap.limit;
-  return `this request may take up to ${amountText(need, unit)}, and ${amountText(available, unit)} of ${which} is left`;
+  return `this request may take up to ${amountText(need, unit, 'up')}, and ${amountText(available, unit)} of ${which} is left`;
 }
 
 /** The 429 while it is not known what is left, for callers with a cap that then fails closed. */

@@ -141,6 +141,7 @@ describe('the words for a cap', () => {
     expect(amountText(5_000_000_000n, 'nano_usd')).toBe('$5.00');
     expect(amountText(1_234_567_899_999_999n, 'nano_usd')).toBe('$1,234,567.89');
     expect(amountText(9_999_999n, 'nano_usd')).toBe('less than $0.01');
+    expect(amountText(10_000_001n, 'nano_usd', 'up')).toBe('$0.02');
     expect(amountText(0n, 'nano_usd')).toBe('$0.00');
     expect(amountText(2_000_000n, 'tokens')).toBe('2,000,000 tokens');
   });

@@ -8,10 +8,18 @@ export function wholeCents(nanoUsd: bigint): bigint {
   return nanoUsd / NANO_USD_PER_CENT;
 }
 
-/** An amount of the unit in which a cap counts: `$5.00`, `120,000 tokens`. Rounded down. */
-export function amountText(amount: bigint, unit: AppliedCap['limit']['unit']): string {
+/**
+ * An amount of the unit in which a cap counts: `$5.00`, `120,000 tokens`.
+ *
+ * @param round Cents: down for what there is, up for what is needed.
+ */
+export function amountText(
+  amount: bigint,
+  unit: AppliedCap['limit']['unit'],
+  round: 'down' | 'up' = 'down',
+): string {
   if (unit !== 'nano_usd') return `${grouped(amount)} tokens`;
-  const cents = wholeCents(amount);
+  const cents = wholeCents(round === 'up' ? amount + NANO_USD_PER_CENT - 1n : amount);
   if (cents === 0n && amount > 0n) return 'less than $0.01';
   return `$${grouped(cents / 100n)}.${String(cents % 100n).padStart(2, '0')}`;
 }
