@@ -3,17 +3,17 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { StoreUnavailableError } from './errors.ts';
-import { at, hash, newGrant, newIdentity, NOW, POSTGRES_VERSIONS, usePostgres } from './testing/postgres.ts';
+import {
+  at,
+  hash,
+  newGrant,
+  newIdentity,
+  NOW,
+  POSTGRES_VERSIONS,
+  until,
+  usePostgres,
+} from './testing/postgres.ts';
 import type { Store } from './types.ts';
-
-async function until(condition: () => boolean | Promise<boolean>, ms = 20_000): Promise<void> {
-  const deadline = performance.now() + ms;
-  while (performance.now() < deadline) {
-    if (await condition()) return;
-    await sleep(10);
-  }
-  expect(await condition()).toBe(true);
-}
 
 /** One call of every kind: through Prisma, through SQL, in a transaction of its own. */
 const calls = (store: Store): Promise<unknown>[] => [

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import { newReplica, newSettlement, newUsage, newWindow } from '../testing/ledger.ts';
-import { at, POSTGRES_VERSIONS, usePostgres } from '../testing/postgres.ts';
+import { at, POSTGRES_VERSIONS, until, usePostgres } from '../testing/postgres.ts';
 import type { LedgerStore, WindowSpec } from './types.ts';
 
 const ask = (window: WindowSpec, cap: bigint, need: bigint, extra = 0n) => ({
@@ -176,8 +176,162 @@ describe.each(POSTGRES_VERSIONS)('the ledger on PostgreSQL %i', (version) => {
       const spent = windows.map(({ id }) => states.find(({ windowId }) => windowId === id)?.spent);
       expect(spent).toEqual([11_100n, 11_100n, 3n * 54_021n, 0n]);
       expect(await ledger.openWindows(windows)).toHaveLength(4);
-      const [organization] = await ledger.openWindows([newWindow({ kind: 'organization_pool' })]);
-      expect(organization?.spent).toBeGreaterThanOrEqual(11_100n);
+      const startsAt = at(-1.5 * 86_400_000);
+      const yesterday = { startsAt, endsAt: at(-0.5 * 86_400_000) };
+      const organization = newWindow({ kind: 'organization_pool' }, yesterday);
+      expect(await ledger.openWindows([organization])).toMatchObject([{ spent: 11n }]);
+    });
+  });
+
+  describe('replicas', () => {
+    const abandoned = { outcome: 'abandoned', costNanoUsd: 3n } as const;
+
+    async function expire(replica: string): Promise<void> {
+      await postgres.sql(
+        `update claude_gateway.replicas set expires_at = clock_timestamp() - interval '1 s' where id = $1`,
+        [replica],
+      );
+    }
+
+    it('are on the list from their first heartbeat until they are written off', async () => {
+      const ledger = await ledgerWith();
+      const replicaId = randomUUID();
+      const beat = { replicaId, name: 'pod-1', policyRevision: 7n, ttlMs: 60_000, inFlight: [] };
+      expect(await ledger.heartbeat(beat)).toBe(false);
+      expect(await ledger.heartbeat({ ...beat, policyRevision: 8n })).toBe(true);
+      expect(
+        await postgres.sql(
+          `select name, policy_revision, expires_at - clock_timestamp() > interval '50 s'
+             from claude_gateway.replicas where id = $1`,
+          [replicaId],
+        ),
+      ).toEqual([['pod-1', '8', true]]);
+      expect(await ledger.sweep()).toEqual([]);
+      await expire(replicaId);
+      expect(await ledger.sweep()).toEqual([{ replicaId, name: 'pod-1', abandoned: 0, windows: 0 }]);
+      expect(await ledger.heartbeat(beat)).toBe(false);
+    });
+
+    it('give everything back when they leave', async () => {
+      const windows = [pool(), pool()];
+      const ledger = await ledgerWith(...windows);
+      const [a, b] = [await newReplica(ledger), await newReplica(ledger)];
+      await ledger.lease(
+        a,
+        windows.map((window) => ask(window, 100n, 30n)),
+      );
+      await ledger.lease(
+        b,
+        windows.map((window) => ask(window, 100n, 4n)),
+      );
+      await ledger.heartbeat({
+        replicaId: a,
+        name: 'pod',
+        policyRevision: 1n,
+        ttlMs: 60_000,
+        inFlight: [newSettlement(windows)],
+      });
+      await ledger.leave(a);
+      await ledger.leave(a);
+      for (const window of windows) expect(await stateOf(ledger, window)).toEqual([0n, 4n]);
+      await expire(a);
+      expect(await ledger.sweep()).toEqual([]);
+      for (const table of [
+        'replicas where id',
+        'budget_leases where replica_id',
+        'in_flight_requests where replica_id',
+      ]) {
+        expect(await postgres.sql(`select from claude_gateway.${table} = $1`, [a])).toEqual([]);
+      }
+    });
+
+    it('that die are charged a floor for what was in flight, and nothing for the rest', async () => {
+      const windows = [pool(), pool()] as const;
+      const ledger = await ledgerWith(...windows);
+      const [dead, other] = [await newReplica(ledger), await newReplica(ledger)];
+      await ledger.lease(
+        dead,
+        windows.map((window) => ask(window, 100n, 60n)),
+      );
+      await ledger.lease(other, [ask(windows[0], 100n, 5n)]);
+      const [open, settled] = [newSettlement(windows, abandoned), newSettlement([windows[0]], abandoned)];
+      const beat = { name: 'pod', policyRevision: 1n, ttlMs: 60_000 };
+      await ledger.heartbeat({ ...beat, replicaId: dead, inFlight: [open, settled] });
+      const truth = { ...settled.record, outcome: 'complete', costNanoUsd: 20n } as const;
+      await ledger.settle(dead, { settlements: [{ ...settled, record: truth }], returns: [] });
+      await ledger.heartbeat({ ...beat, replicaId: dead, inFlight: [settled] });
+      await expire(dead);
+
+      const sweeps = await Promise.all([ledger.sweep(), ledger.sweep(), ledger.sweep()]);
+      expect(sweeps.flat()).toEqual([{ replicaId: dead, name: 'pod', abandoned: 1, windows: 2 }]);
+      expect(await stateOf(ledger, windows[0])).toEqual([23n, 5n]);
+      expect(await stateOf(ledger, windows[1])).toEqual([3n, 0n]);
+      const noted = await postgres.sql(
+        'select from claude_gateway.in_flight_requests where replica_id = $1',
+        [dead],
+      );
+      expect(noted).toEqual([]);
+    });
+
+    it('that come back correct their floors', async () => {
+      const window = pool();
+      const tokens = newWindow({ kind: 'user', sub: randomUUID() }, { unit: 'tokens' });
+      const ledger = await ledgerWith(window, tokens);
+      const replica = await newReplica(ledger);
+      await ledger.lease(replica, [ask(window, 100n, 60n)]);
+      const sub = tokens.subject.kind === 'user' ? tokens.subject.sub : '';
+      const floors = [1, 2].map(() =>
+        newSettlement([window, tokens], { ...abandoned, sub, outputTokens: 0, cacheWrite1hTokens: 0 }),
+      );
+      const beat = { replicaId: replica, name: 'pod', policyRevision: 1n, ttlMs: 60_000, inFlight: floors };
+      await ledger.heartbeat(beat);
+      await expire(replica);
+      await ledger.sweep();
+      expect(await stateOf(ledger, window)).toEqual([6n, 0n]);
+      expect(await stateOf(ledger, tokens)).toEqual([8_002n, 0n]);
+
+      expect(await ledger.heartbeat(beat)).toBe(false);
+      await ledger.lease(replica, [ask(window, 100n, 30n)]);
+      const [first, fresh] = [floors[0]!, newSettlement([window], { costNanoUsd: 7n })];
+      const truth = { ...first.record, outcome: 'partial', costNanoUsd: 20n, outputTokens: 9 } as const;
+      const batch = { settlements: [{ ...first, record: truth }, fresh], returns: [] };
+      const before = await postgres.sql('select settled_at from claude_gateway.usage_records where id = $1', [
+        truth.id,
+      ]);
+      const { windows } = await ledger.settle(replica, batch);
+      expect(windows).toHaveLength(2);
+      expect(windows).toContainEqual({ windowId: window.id, spent: 30n, held: 23n, leased: 23n });
+      expect(windows).toContainEqual({ windowId: tokens.id, spent: 8_011n, held: 0n, leased: 0n });
+      // The rollup adds up again what was settled since.
+      const after = await postgres.sql('select settled_at from claude_gateway.usage_records where id = $1', [
+        truth.id,
+      ]);
+      expect(after[0]![0] as Date).not.toEqual(before[0]![0]);
+
+      await ledger.settle(replica, batch);
+      const late = { ...first.record, costNanoUsd: 1n };
+      await ledger.settle(replica, { settlements: [{ ...first, record: late }], returns: [] });
+      expect(await stateOf(ledger, window)).toEqual([30n, 23n]);
+      await expire(replica);
+      expect(await ledger.sweep()).toMatchObject([{ abandoned: 0, windows: 1 }]);
+      expect(await stateOf(ledger, window)).toEqual([30n, 0n]);
+    });
+
+    it('tell each other what they are short of', async () => {
+      const [a, b] = [(await postgres.open()).ledger, (await postgres.open()).ledger];
+      const heard: string[][] = [[], []];
+      const stop = [a, b].map((ledger, i) => ledger.onRecall((ids) => heard[i]?.push(...ids)));
+      const ids = Array.from({ length: 400 }, () => randomUUID());
+      await until(async () => {
+        await a.recall(randomUUID(), ids);
+        return ids.every((id) => heard[1]?.includes(id));
+      });
+      expect(heard[0]).toEqual([]);
+      stop[1]?.();
+      const before = heard[1]?.length;
+      await b.recall(randomUUID(), ['x']);
+      await until(() => heard[0]?.includes('x') ?? false);
+      expect(heard[1]).toHaveLength(before ?? -1);
     });
   });
 });

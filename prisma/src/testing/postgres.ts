@@ -1,5 +1,6 @@
-import { afterAll, afterEach, beforeAll } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, expect } from '@jest/globals';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { findPostgres, startPostgres, type RunningPostgres } from '@claude-gateway/dev';
 import pg from 'pg';
 import { openStore } from '../store.ts';
@@ -93,4 +94,14 @@ export function newIdentity(overrides: Partial<Identity> = {}): Identity {
     groups: ['eng', 'a "b"'],
     ...overrides,
   };
+}
+
+/** Waits for something that is on its way. */
+export async function until(condition: () => boolean | Promise<boolean>, ms = 20_000): Promise<void> {
+  const deadline = performance.now() + ms;
+  while (performance.now() < deadline) {
+    if (await condition()) return;
+    await sleep(10);
+  }
+  expect(await condition()).toBe(true);
 }
