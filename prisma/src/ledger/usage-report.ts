@@ -49,14 +49,16 @@ export const usageBetween = (condition: string): string => `
   mark AS MATERIALIZED (
     SELECT coalesce(max(settled_until), '-infinity') AS settled_until,
            coalesce(max(records_from), '-infinity') AS records_from FROM ${MARK} WHERE id = 1),
+  -- On its own, so that these few are found by when they were settled and not among all of the range.
+  unsure AS MATERIALIZED (
+    SELECT r.id, r.admitted_at FROM ${RECORDS} r WHERE r.settled_at >= (SELECT settled_until FROM mark)),
   by_record AS MATERIALIZED (
-    SELECT date_trunc('hour', r.admitted_at, 'UTC') AS hour FROM ${RECORDS} r, mark
-     WHERE r.settled_at >= mark.settled_until AND r.admitted_at >= mark.records_from
-       AND r.admitted_at >= date_trunc('hour', $1::timestamptz, 'UTC') AND r.admitted_at < $2::timestamptz
+    SELECT date_trunc('hour', u.admitted_at, 'UTC') AS hour FROM unsure u, mark
+     WHERE u.admitted_at >= mark.records_from
+       AND u.admitted_at >= date_trunc('hour', $1::timestamptz, 'UTC') AND u.admitted_at < $2::timestamptz
     UNION SELECT unnest($3::timestamptz[])),
   late AS (
-    SELECT r.* FROM ${RECORDS} r, mark
-     WHERE r.admitted_at < mark.records_from AND r.settled_at >= mark.settled_until),
+    SELECT r.* FROM unsure u JOIN ${RECORDS} r ON r.id = u.id, mark WHERE u.admitted_at < mark.records_from),
   usage AS (
     SELECT hour AS at, sub, groups, model, upstream, ${Object.values(SUMS).join(', ')} FROM ${HOURS}
      WHERE hour >= $1::timestamptz AND hour < $2::timestamptz
@@ -79,10 +81,10 @@ interface Column {
 }
 
 const DIMENSIONS: Readonly<Record<UsageDimension, Column>> = {
-  user: { select: 'usage.sub', as: 'sub' },
-  group: { select: `coalesce(g.name, '')`, as: 'group_name' },
-  model: { select: 'usage.model', as: 'model' },
-  upstream: { select: 'usage.upstream', as: 'upstream' },
+  user: { select: 'sub', as: 'sub' },
+  group: { select: `coalesce(g.group_name, '')`, as: 'group_name' },
+  model: { select: 'model', as: 'model' },
+  upstream: { select: 'upstream', as: 'upstream' },
 };
 
 /** @returns the statement of a report, and its parameters. */
@@ -110,18 +112,31 @@ export function reportStatement({ boundaries, groupBy, filters = {} }: UsageRepo
     AND ($9::text[] IS NULL OR coalesce(upstream, '') = ANY ($9))`;
   const keys = ['bucket', ...dimensions.map(({ as }) => as)];
   const isByUser = groupBy.includes('user');
+  const isByGroup = groupBy.includes('group');
+  // By the list of groups first: many records share one, and there is less to take apart.
+  const columns = ['bucket', ...dimensions.filter(({ as }) => as !== 'group_name').map(({ as }) => as)];
   const text = `
     WITH ${usageBetween(condition)},
-    sums AS (
-      SELECT width_bucket(usage.at, $4::timestamptz[]) - 1 AS bucket
-             ${dimensions.map(({ select, as }) => `, ${select} AS ${as}`).join('')}
+    lists AS (
+      SELECT width_bucket(at, $4::timestamptz[]) - 1 AS bucket, ${[
+        ...columns.slice(1),
+        ...(isByGroup ? ['groups'] : []),
+      ]
+        .map((column) => `${column}, `)
+        .join('')}
              ${Object.values(SUMS)
-               .map((name) => `, sum(usage.${name})::text AS ${name}`)
+               .map((name) => `sum(${name}) AS ${name}`)
+               .join(', ')}
+        FROM usage GROUP BY ${columns.map((_, index) => index + 1).join(', ')}${isByGroup ? ', groups' : ''}),
+    sums AS (
+      SELECT bucket ${dimensions.map(({ select, as }) => `, ${select} AS ${as}`).join('')}
+             ${Object.values(SUMS)
+               .map((name) => `, sum(${name})::text AS ${name}`)
                .join('')}
-        FROM usage
+        FROM lists
         ${
-          groupBy.includes('group')
-            ? `LEFT JOIN LATERAL (SELECT DISTINCT n AS name FROM unnest(usage.groups) n WHERE $7::text[] IS NULL OR n = ANY ($7)) g ON true`
+          isByGroup
+            ? `LEFT JOIN LATERAL (SELECT DISTINCT n AS group_name FROM unnest(lists.groups) n WHERE $7::text[] IS NULL OR n = ANY ($7)) g ON true`
             : ''
         }
        GROUP BY ${keys.map((_, index) => index + 1).join(', ')})

@@ -37,21 +37,22 @@ const SUMS = [
   'cost_nano_usd',
 ] as const;
 
-/** Adds `source` up in the form of usage_hours. `groups` are a set: their order makes no other key. */
+const COUNTED = SUMS.slice(1);
+
+/**
+ * Adds `source` up in the form of usage_hours. `groups` are a set: their order makes no other key. They are put in order
+ * once for each combination, not for each record.
+ */
 const byHour = (source: string): string => `
-  SELECT hour, sub, groups, encode(sha256(convert_to(to_json(groups)::text, 'UTF8')), 'hex') AS groups_key,
-         model, upstream, count(*) AS requests,
-         ${SUMS.slice(1)
-           .map((name) => `sum(${name})::bigint AS ${name}`)
-           .join(', ')}
-    FROM (SELECT date_trunc('hour', r.admitted_at, 'UTC') AS hour, r.sub,
-                 ARRAY(SELECT DISTINCT g COLLATE "C" FROM unnest(r.groups) g ORDER BY g COLLATE "C") AS groups,
+  SELECT hour, sub, ordered AS groups, encode(sha256(convert_to(to_json(ordered)::text, 'UTF8')), 'hex') AS groups_key,
+         model, upstream, ${SUMS.map((name) => `sum(${name})::bigint AS ${name}`).join(', ')}
+    FROM (SELECT date_trunc('hour', r.admitted_at, 'UTC') AS hour, r.sub, r.groups,
                  left(r.model, ${NAME_LENGTH}) AS model, left(coalesce(r.upstream, ''), ${NAME_LENGTH}) AS upstream,
-                 ${SUMS.slice(1)
-                   .map((name) => `r.${name}`)
-                   .join(', ')}
-            FROM ${source}) r
-   GROUP BY hour, sub, groups, model, upstream`;
+                 count(*) AS requests, ${COUNTED.map((name) => `sum(r.${name}) AS ${name}`).join(', ')}
+            FROM ${source}
+           GROUP BY 1, r.sub, r.groups, 4, 5) r,
+         LATERAL (SELECT ARRAY(SELECT DISTINCT g COLLATE "C" FROM unnest(r.groups) g ORDER BY g COLLATE "C")) o (ordered)
+   GROUP BY hour, sub, ordered, model, upstream`;
 
 const KEY = ['hour', 'sub', 'groups_key', 'model', 'upstream'];
 const COLUMNS = ['hour', 'sub', 'groups', 'groups_key', 'model', 'upstream', ...SUMS].join(', ');
