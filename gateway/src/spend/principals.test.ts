@@ -1,7 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { PrincipalSighting } from '@claude-gateway/prisma';
 import { Writable } from 'node:stream';
-import pg from 'pg';
 import { createLog } from '../observe/log.ts';
 import { useStores } from '../testing/stores.ts';
 import { PrincipalLog } from './principals.ts';
@@ -49,14 +48,13 @@ describe('PrincipalLog', () => {
     await principals.close();
     expect(written.slice(2)).toEqual([['ada:eng,ops']]);
 
-    const client = new pg.Client({ connectionString: postgres.url });
-    await client.connect();
-    const { rows } = await client.query<object>(
-      `SELECT email, name, groups, extract(epoch FROM last_seen_at - first_seen_at)::int AS seconds
-         FROM claude_gateway.principals WHERE sub = 'ada'`,
-    );
-    await client.end();
-    expect(rows).toEqual([{ email: 'ada@example.com', name: 'Ada', groups: ['eng', 'ops'], seconds: 600 }]);
+    const [known] = await postgres.store.effective.of(['ada'], {});
+    expect(known?.principal).toEqual({
+      sub: 'ada',
+      email: 'ada@example.com',
+      name: 'Ada',
+      groups: ['eng', 'ops'],
+    });
   });
 
   it('takes a store that is away in its stride, and writes at the next request', async () => {

@@ -5,8 +5,6 @@ import { afterAll, beforeAll } from '@jest/globals';
 /** What a test file has from its `beforeAll` to its `afterAll`. */
 export interface TestStores {
   readonly postgres: RunningPostgres;
-  /** Of the database, as superuser: for looking beside the stores. */
-  readonly url: string;
   /** All on one database, as replicas have them. */
   readonly stores: readonly Store[];
   /** The first of them. */
@@ -17,10 +15,9 @@ export interface TestStores {
 export function useStores(count = 1): TestStores {
   let postgres: RunningPostgres | undefined;
   const stores: Store[] = [];
-  let url: string | undefined;
   beforeAll(async () => {
     postgres = await startPostgres();
-    url = await postgres.createDatabase();
+    const url = await postgres.createDatabase();
     while (stores.length < count) {
       stores.push(
         await openStore({ url, maxConnections: 4, connectTimeoutSeconds: 20, revocationTtlSeconds: 3600 }),
@@ -34,9 +31,6 @@ export function useStores(count = 1): TestStores {
   return {
     get postgres() {
       return started(postgres);
-    },
-    get url() {
-      return started(url);
     },
     stores,
     get store() {

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { UsageReportRow, UsageStore } from '@claude-gateway/prisma';
 import { Router } from 'express';
+import { randomUUID } from 'node:crypto';
 import { createServer, get, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Writable } from 'node:stream';
-import pg from 'pg';
 import { createApp } from '../../http/app.ts';
 import { setContext } from '../../http/context.ts';
 import { createLog } from '../../observe/log.ts';
@@ -30,24 +30,43 @@ async function serve(usage: Pick<UsageStore, 'report'>): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1/organizations/usage`;
 }
 
-const RECORD = `
-  INSERT INTO claude_gateway.usage_records
-  SELECT gen_random_uuid(), 'req_1', $1, 'user', $2, $3, $4, false, 10, 20, 30, 40, 50, 1, $5, 'complete', 200, $6,
-         clock_timestamp(), 1, 1`;
-
 let url: string;
 
 beforeAll(async () => {
-  const client = new pg.Client({ connectionString: postgres.url });
-  await client.connect();
   const rows = [
-    ['ada', ['eng', 'leads'], 'opus', 'anthropic', '12500000007', '2026-11-01T10:00:00Z'],
-    ['ada', ['eng'], 'sonnet', 'bedrock', '1', '2026-11-01T23:30:00Z'],
-    ['=cmd()', ['@ops'], 'sonnet', null, '500000000', '2026-11-02T00:00:00Z'],
-    ['bob', [], 'haiku', 'anthropic', '3', '2026-11-19T12:00:00Z'],
-  ];
-  for (const row of rows) await client.query(RECORD, row);
-  await client.end();
+    ['ada', ['eng', 'leads'], 'opus', 'anthropic', 12_500_000_007n, '2026-11-01T10:00:00Z'],
+    ['ada', ['eng'], 'sonnet', 'bedrock', 1n, '2026-11-01T23:30:00Z'],
+    ['=cmd()', ['@ops'], 'sonnet', null, 500_000_000n, '2026-11-02T00:00:00Z'],
+    ['bob', [], 'haiku', 'anthropic', 3n, '2026-11-19T12:00:00Z'],
+  ] as const;
+  const settlements = rows.map(([sub, groups, model, upstream, costNanoUsd, admittedAt]) => ({
+    record: {
+      id: randomUUID(),
+      requestId: 'req_1',
+      sub,
+      kind: 'user' as const,
+      email: null,
+      name: null,
+      groups,
+      model,
+      upstream,
+      fastMode: false,
+      inputTokens: 10,
+      outputTokens: 20,
+      cacheReadTokens: 30,
+      cacheWrite5mTokens: 40,
+      cacheWrite1hTokens: 50,
+      webSearches: 1,
+      costNanoUsd,
+      outcome: 'complete' as const,
+      status: 200,
+      admittedAt: new Date(admittedAt),
+      firstByteMs: 1,
+      durationMs: 1,
+    },
+    windowIds: [],
+  }));
+  await postgres.store.ledger.settle(randomUUID(), { settlements, returns: [] });
   const seenAt = NOW;
   await postgres.store.usage.touch([
     { sub: 'ada', kind: 'user', email: 'ada@example.com', name: 'Ada, "the" first', groups: [], seenAt },
