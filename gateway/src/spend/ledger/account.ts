@@ -51,10 +51,22 @@ export class Account {
 
   /** What could be held at most, as far as this replica knows. */
   get available(): bigint {
-    const others = this.held - this.leased;
-    const left = this.cap - this.spent - this.unsettled - (others > 0n ? others : 0n);
-    const used = this.leased - this.free - this.returning - this.unsettled;
-    const available = left - used;
+    const available = this.#left - this.#others;
     return available > 0n ? available : 0n;
+  }
+
+  /** What could be held if other replicas gave everything back that they hold: they may hold it idle. */
+  get attainable(): bigint {
+    return this.#left > 0n ? this.#left : 0n;
+  }
+
+  get #left(): bigint {
+    const used = this.leased - this.free - this.returning - this.unsettled;
+    return this.cap - this.spent - this.unsettled - used;
+  }
+
+  get #others(): bigint {
+    const others = this.held - this.leased;
+    return others > 0n ? others : 0n;
   }
 }

@@ -24,6 +24,8 @@ export interface LeaseDeskDeps {
   readonly ensureAlive: () => Promise<boolean>;
   /** Whether this one window has enough for it right now. */
   readonly fits: (need: WindowNeed) => boolean;
+  /** What a request got in part, in these windows, is not needed after all. */
+  readonly onRefused: (accounts: Iterable<Account>) => void;
   /** A call failed, and may have been carried out all the same. */
   readonly onUncertain: (error: unknown) => void;
 }
@@ -207,9 +209,12 @@ export class LeaseDesk {
     }
     const shortages = short.map((need) => {
       const account = this.#deps.accountOf(need);
-      return { window: need.window, available: account.available, spent: account.spent + account.unsettled };
+      // Where the others were not asked, a smaller request may fit in what they hold idle.
+      const available = waiter.round > 0 ? account.available : account.attainable;
+      return { window: need.window, available, spent: account.spent + account.unsettled };
     });
     this.#end(waiter, { state: 'short', shortages });
+    this.#deps.onRefused(waiter.wanted.keys());
   }
 
   /** It would fit if other replicas held nothing, and if what is on its way back had arrived. */

@@ -97,6 +97,10 @@ export class ReplicaLedger implements Ledger {
       tryHold: (id, needs) => this.#tryHold(id, needs),
       accountOf: (need) => this.#account(need),
       fits: (need) => this.#fits(this.#account(need), need.amount, this.#now()),
+      onRefused: (accounts) => {
+        const now = this.#now();
+        for (const account of accounts) this.#relax(account, now);
+      },
       ensureAlive: async () => this.#liveness.fresh || (await this.#liveness.renew()),
       onUncertain: (error) => {
         this.#doubtful = true;
@@ -285,7 +289,8 @@ export class ReplicaLedger implements Ledger {
       if (account === undefined || account.toldAt === -Infinity) continue;
       const spent = account.spent + account.unsettled;
       const least = amount === 0n ? 1n : amount;
-      if (spent + least > account.cap) shortages.push({ window, available: account.available, spent });
+      // Nobody has been asked to give anything back yet.
+      if (spent + least > account.cap) shortages.push({ window, available: account.attainable, spent });
     }
     return shortages.length === 0 ? undefined : { state: 'short', shortages };
   }
