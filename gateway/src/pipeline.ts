@@ -1,10 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type {
-  AdminConfig,
-  GatewayConfig,
-  OidcProviderConfig,
-  UpstreamConfig,
-} from '@claude-gateway/contract';
+import type { GatewayConfig, OidcProviderConfig, UpstreamConfig } from '@claude-gateway/contract';
 import { StoreUnavailableError, type Store } from '@claude-gateway/prisma';
 import type { Dispatcher } from 'undici';
 import { createAdminRouter } from './admin/router.ts';
@@ -117,7 +112,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
   const upstreams = await Promise.all(
     config.upstreams.map((upstream) => createUpstream(upstream, dispatcher, resources, parts)),
   );
-  const caps = await limitFeed(config.admin, resources, parts);
+  const caps = await limitFeed(config, resources, parts);
   const spend = createSpend({
     caps: () => caps.current,
     ledger: resources.ledger,
@@ -200,7 +195,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
             increaseRequests: store.increaseRequests,
             ledger: store.ledger,
             principals: store.usage,
-            compileCaps: (limits) => compileCaps(limits, capOptions(config.admin)),
+            compileCaps: (limits) => compileCaps(limits, capOptions(config)),
             authenticate,
             usage: createUsageExport({ usage: store.usage, clock }),
             audit,
@@ -289,11 +284,11 @@ function rulesOf(config: GatewayConfig): ListenerRules {
 }
 
 function limitFeed(
-  admin: AdminConfig | undefined,
+  config: GatewayConfig,
   { store, ledger, log, audit }: Resources,
   parts: Parts,
 ): Promise<LimitFeed> {
-  const options = capOptions(admin);
+  const options = capOptions(config);
   return parts.use(
     'limits',
     options,
@@ -312,8 +307,9 @@ function limitFeed(
 }
 
 /** How caps of several groups go together. Without `admin` as by its defaults: limits may come from elsewhere. */
-function capOptions(admin: AdminConfig | undefined): CapOptions {
+function capOptions({ admin, enforcement }: GatewayConfig): CapOptions {
   return {
+    warnAtPercent: enforcement.warn_at_percent,
     groupLimitMode: admin?.group_limit_mode ?? 'min',
     ...(admin?.pooled_conflict_rule !== undefined && { pooledConflictRule: admin.pooled_conflict_rule }),
     ...(admin?.pooled_priority_order !== undefined && { pooledPriorityOrder: admin.pooled_priority_order }),

@@ -372,3 +372,12 @@ describe('a snapshot', () => {
     );
   });
 });
+
+it('lets limits that name no thresholds warn at those of the configuration', () => {
+  const limits = [
+    limit(ORGANIZATION, 5n, { warnAtPercent: [] }),
+    limit(ORGANIZATION, 9n, { warnAtPercent: [50], period: 'daily' }),
+  ];
+  const caps = compile(limits, { ...MIN, warnAtPercent: [80, 90] }).resolve(ADA, AT);
+  expect(caps.map((cap) => cap.limit.warnAtPercent).sort()).toEqual([[50], [80, 90]]);
+});

@@ -26,6 +26,8 @@ export interface CapOptions {
   readonly pooledConflictRule?: 'default_order' | 'priority_list';
   /** `pooled_priority_order`: groups whose pools are asked first, in this order. */
   readonly pooledPriorityOrder?: readonly string[];
+  /** `enforcement.warn_at_percent`: thresholds of limits that name none. */
+  readonly warnAtPercent?: readonly number[];
 }
 
 /** People whose caps are remembered. One that is forgotten costs some microseconds. */
@@ -54,7 +56,11 @@ interface Decision {
  * @throws LimitSetError naming every limit that cannot be enforced.
  */
 export function compileCaps(set: LimitSet, options: CapOptions): CapSnapshot {
-  return new CompiledCaps(set.revision, indexLimits(set.limits), options);
+  const { warnAtPercent = [] } = options;
+  const limits = set.limits.map((limit) =>
+    limit.warnAtPercent.length === 0 ? { ...limit, warnAtPercent } : limit,
+  );
+  return new CompiledCaps(set.revision, indexLimits(limits), options);
 }
 
 class CompiledCaps implements CapSnapshot {
