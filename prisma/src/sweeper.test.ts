@@ -1,16 +1,24 @@
 import { describe, expect, it } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import pg from 'pg';
 import { Database } from './database.ts';
 import { LOCK_CLASS } from './migrations.ts';
 import { RETENTION_MS, Sweeper } from './sweeper.ts';
-import { at, hash, newGrant, newIdentity, NOW, POSTGRES_VERSIONS, usePostgres } from './testing/postgres.ts';
+import {
+  at,
+  hash,
+  newGrant,
+  newIdentity,
+  NOW,
+  POSTGRES_VERSIONS,
+  usePostgres,
+  testPool,
+} from './testing/postgres.ts';
 
 describe.each(POSTGRES_VERSIONS)('the sweeper on PostgreSQL %i', (version) => {
   const postgres = usePostgres(version);
 
   async function withSweeper<T>(work: (sweeper: Sweeper, database: Database) => Promise<T>): Promise<T> {
-    const database = new Database(new pg.Pool({ connectionString: postgres.url }));
+    const database = new Database(testPool(postgres.url));
     try {
       return await work(new Sweeper(database, undefined), database);
     } finally {

@@ -1,9 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import pg from 'pg';
 import { Database } from '../database.ts';
 import { Sweeper } from '../sweeper.ts';
-import { at, NOW, POSTGRES_VERSIONS, usePostgres } from '../testing/postgres.ts';
+import { at, NOW, POSTGRES_VERSIONS, usePostgres, testPool } from '../testing/postgres.ts';
 import { INSERT_RECORDS, newRecord, recordParameter } from '../testing/usage-records.ts';
 import { UsageRollup } from './usage-rollup.ts';
 import type { Retention } from './usage-types.ts';
@@ -17,7 +16,7 @@ describe.each(POSTGRES_VERSIONS)('retention on PostgreSQL %i', (version) => {
     const url = await postgres.server.createDatabase();
     const store = await postgres.open({ url });
     const withDatabase = async <T>(work: (database: Database) => Promise<T>): Promise<T> => {
-      const database = new Database(new pg.Pool({ connectionString: url }));
+      const database = new Database(testPool(url));
       try {
         return await work(database);
       } finally {

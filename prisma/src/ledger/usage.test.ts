@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { Database } from '../database.ts';
 import { LOCK_CLASS } from '../migrations.ts';
-import { at, NOW, POSTGRES_VERSIONS, usePostgres } from '../testing/postgres.ts';
+import { at, NOW, POSTGRES_VERSIONS, testPool, usePostgres, testPool } from '../testing/postgres.ts';
 import { INSERT_RECORDS, newRecord, recordParameter, type RecordValues } from '../testing/usage-records.ts';
 import type { Store } from '../types.ts';
 import { UsageTooOldError } from './usage-report.ts';
@@ -27,7 +27,7 @@ describe.each(POSTGRES_VERSIONS)('usage on PostgreSQL %i', (version) => {
       sql: (text: string, values: unknown[] = []) => postgres.sql(text, values, url),
       /** Another replica's, to see what a sweep of old records does. */
       rollUp: async (now: Date) => {
-        const database = new Database(new pg.Pool({ connectionString: url }));
+        const database = new Database(testPool(url));
         try {
           return await new UsageRollup(database, undefined).rollUp(now);
         } finally {
@@ -235,7 +235,7 @@ describe.each(POSTGRES_VERSIONS)('usage on PostgreSQL %i', (version) => {
   it('is exact at any moment, while replicas settle, correct and add up', async () => {
     const { store, url } = await fresh();
     const second = await postgres.open({ url });
-    const pool = new pg.Pool({ connectionString: url, max: 8 });
+    const pool = testPool(url, 8);
     let written = 0n;
     let isOver = false;
     const random = (limit: number) => Math.floor(Math.random() * limit);

@@ -105,3 +105,10 @@ export async function until(condition: () => boolean | Promise<boolean>, ms = 20
   }
   expect(await condition()).toBe(true);
 }
+
+/** A pool beside the stores. The server may go before the last goodbye has arrived: nobody's error. */
+export function testPool(url: string, max = 10): pg.Pool {
+  const pool = new pg.Pool({ connectionString: url, max });
+  pool.on('error', () => undefined);
+  return pool;
+}
