@@ -151,6 +151,26 @@ describe('GET /api/oauth/usage', () => {
     });
   });
 
+  it('never puts the dollars of one limit beside the percentage of another', async () => {
+    limits = [limit({ amount: 40_000n, unit: 'tokens' }), limit({ amount: 10n * DOLLAR })];
+    await spend(50);
+    expect(await usage()).toMatchObject({
+      extra_usage: { monthly_limit: null, used_credits: 50 },
+      limits: [
+        { kind: 'tokens', percent: 50, is_active: false },
+        { kind: 'spend', percent: 5, is_active: false },
+      ],
+    });
+    limits = [limit({ amount: 400_000n, unit: 'tokens' }), limit({ amount: 1n * DOLLAR })];
+    expect(await usage()).toMatchObject({
+      extra_usage: { monthly_limit: 100, used_credits: 50 },
+      limits: [
+        { kind: 'tokens', percent: 5, is_active: false },
+        { kind: 'spend', percent: 50, is_active: true },
+      ],
+    });
+  });
+
   it('is for GET, and for who is signed in', async () => {
     expect((await ask({})).status).toBe(401);
     const posted = await ask({ authorization: 'Bearer x' }, 'POST');

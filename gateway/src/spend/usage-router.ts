@@ -4,7 +4,7 @@ import { Router, type RequestHandler } from 'express';
 import { contextOf, type RequestContext } from '../http/context.ts';
 import { ApiError } from '../http/errors.ts';
 import type { Principal } from '../principal.ts';
-import { fullestOf, percentOf, severityOf, type Severity, type Standing } from './standing/standing.ts';
+import { toldOf, percentOf, severityOf, type Severity, type Standing } from './standing/standing.ts';
 import { wholeCents } from './standing/wording.ts';
 import type { AppliedCap, CapSnapshot } from './types.ts';
 
@@ -76,7 +76,9 @@ async function usageOf(principal: Principal, dependencies: UsageRouterDependenci
   const caps = dependencies.caps().resolve(principal, now.getTime());
   try {
     const standings = await standingsOf(caps, dependencies.ledger);
-    const active = fullestOf(standings.filter(({ cap }) => cap.limit.unit === 'nano_usd'));
+    const told = toldOf(standings);
+    // Clients put these dollars beside the percentage of the headers, so they have to be of the same cap.
+    const active = told?.cap.limit.unit === 'nano_usd' ? told : undefined;
     return {
       extra_usage:
         active === undefined ? await uncapped(principal.sub, now, dependencies) : extraUsage(active),
@@ -117,7 +119,7 @@ function extraUsage(standing: Standing): ExtraUsage {
   };
 }
 
-/** Whoever has no limit in dollars gets to see what they spent: by the calendar of UTC. */
+/** Without a limit in dollars to tell of: what was spent, by the calendar of UTC. */
 async function uncapped(
   sub: string,
   now: Date,

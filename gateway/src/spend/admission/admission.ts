@@ -39,6 +39,10 @@ export interface SpendDeps<C extends AdmissionCall> {
   readonly learned: Learned;
   /** Told of everybody who asks. */
   readonly seen: (principal: Principal) => void;
+  /** These caps are about to be charged. */
+  readonly onCharge: (caps: readonly AppliedCap[]) => void;
+  /** Somebody was refused for what is left of this cap. @param spent In the cap's unit. */
+  readonly onBlocked: (cap: AppliedCap, spent: bigint) => void;
   readonly audit: Audit;
   /** ms since the epoch. */
   readonly clock: () => number;
@@ -64,6 +68,7 @@ export function createSpend<C extends AdmissionCall>(deps: SpendDeps<C>): Spend<
     caps: deps.caps,
     ledger: deps.ledger,
     prices: deps.prices,
+    onCharge: deps.onCharge,
     onComplete({ request, principal, model }, usage, closeToCap) {
       deps.learned.outputs.observe(model, usage.outputTokens);
       if (!closeToCap) return;
@@ -281,6 +286,7 @@ class Admission<C extends AdmissionCall> {
     const decisive = decisiveOf([first, ...others]);
     const { context, principal, model } = this.#call;
     const { cap } = decisive;
+    for (const { cap: blocking, spent } of blocked) this.#deps.onBlocked(blocking, spent);
     this.#deps.audit('spend.blocked', {
       request_id: context.id,
       sub: principal.sub,

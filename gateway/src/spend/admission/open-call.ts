@@ -12,6 +12,8 @@ export interface OpenCallDeps {
   readonly caps: () => CapSnapshot;
   readonly ledger: Ledger;
   readonly prices: PriceBook;
+  /** These caps are about to be charged. */
+  readonly onCharge: (caps: readonly AppliedCap[]) => void;
   /** A complete answer was metered. */
   readonly onComplete: (call: AdmissionCall, usage: MeteredUsage, closeToCap: boolean) => void;
 }
@@ -117,6 +119,7 @@ export class OpenCall implements CallObserver {
   #settle(record: UsageRecord): void {
     const { hold, snapshot, at } = this.#ticket;
     const now = this.#deps.caps();
+    this.#deps.onCharge(this.#ticket.caps);
     // Caps that came while it was under way count it too.
     const windowIds =
       now === snapshot ? undefined : now.resolve(this.#call.principal, at).map(({ window }) => window.id);

@@ -3,7 +3,7 @@ import type { BudgetSubject } from '@claude-gateway/prisma';
 import { limit } from '../admission/testing/bed.ts';
 import type { AppliedCap } from '../types.ts';
 import { decisiveOf, limitReached } from './refusal.ts';
-import { fullestOf, percentOf, severityOf, standingHeaders } from './standing.ts';
+import { toldOf, percentOf, severityOf, standingHeaders } from './standing.ts';
 import { amountText, capText, resetText } from './wording.ts';
 
 const USER: BudgetSubject = { kind: 'user', sub: 'u1' };
@@ -75,11 +75,11 @@ describe('a standing', () => {
   it('that is the fullest counts, and of equals the one that resets last', () => {
     const daily = { cap: cap(1000n, { period: 'daily', endsAt: '2026-08-08T00:00:00Z' }), spent: 800n };
     const monthly = { cap: cap(500n), spent: 400n };
-    expect(fullestOf([daily, monthly])).toBe(monthly);
-    expect(fullestOf([monthly, daily])).toBe(monthly);
-    expect(fullestOf([{ ...daily, spent: 801n }, monthly])).toMatchObject({ spent: 801n });
-    expect(fullestOf([monthly, { cap: cap(0n), spent: 0n }])).toMatchObject({ cap: { amount: 0n } });
-    expect(fullestOf([])).toBeUndefined();
+    expect(toldOf([daily, monthly])).toBe(monthly);
+    expect(toldOf([monthly, daily])).toBe(monthly);
+    expect(toldOf([{ ...daily, spent: 801n }, monthly])).toMatchObject({ spent: 801n });
+    expect(toldOf([monthly, { cap: cap(0n), spent: 0n }])).toMatchObject({ cap: { amount: 0n } });
+    expect(toldOf([])).toBeUndefined();
   });
 });
 
@@ -121,17 +121,33 @@ describe('headers of an answer', () => {
     expect(standingHeaders([cap(1000n)], ledgerOf())).toBeUndefined();
   });
 
-  it('say when it is a budget that others share', () => {
+  it('say which threshold of the cap is passed', () => {
+    const told = (spent: bigint) => {
+      const own = cap(1000n, { warnAtPercent: [50, 80, 90] });
+      return standingHeaders([own], ledgerOf([own, spent]))?.[
+        'anthropic-ratelimit-unified-overage-surpassed-threshold'
+      ];
+    };
+    expect([500n, 501n, 850n, 999n].map(told)).toEqual([undefined, '0.5', '0.8', '0.9']);
+  });
+
+  it('are of a budget that others share only for who has no cap of their own, and say so', () => {
     for (const subject of [{ kind: 'group_pool', group: 'eng' }, { kind: 'organization_pool' }] as const) {
       const pool = cap(1000n, { subject });
       const own = cap(2000n);
-      expect(standingHeaders([own, pool], ledgerOf([pool, 500n], [own, 500n]))).toMatchObject({
-        'anthropic-ratelimit-unified-overage-utilization': '0.5',
+      const ledger = ledgerOf([pool, 900n], [own, 500n]);
+      for (const both of [
+        [own, pool],
+        [pool, own],
+      ]) {
+        const headers = standingHeaders(both, ledger);
+        expect(headers).toMatchObject({ 'anthropic-ratelimit-unified-overage-utilization': '0.25' });
+        expect(headers).not.toHaveProperty('anthropic-ratelimit-unified-overage-scope');
+      }
+      expect(standingHeaders([pool], ledger)).toMatchObject({
+        'anthropic-ratelimit-unified-overage-utilization': '0.9',
         'anthropic-ratelimit-unified-overage-scope': 'group_pool',
       });
-      expect(standingHeaders([own, pool], ledgerOf([pool, 500n], [own, 1500n]))).not.toHaveProperty(
-        'anthropic-ratelimit-unified-overage-scope',
-      );
     }
   });
 });

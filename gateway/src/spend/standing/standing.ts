@@ -14,13 +14,25 @@ export const UNIFIED = 'anthropic-ratelimit-unified';
 /** Nothing, some, or all of the thresholds at which a cap warns are passed. */
 export type Severity = 'normal' | 'warning' | 'critical';
 
-/** The fullest cap, by the part that is used; of several the one that resets last. */
-export function fullestOf(standings: readonly Standing[]): Standing | undefined {
-  let fullest: Standing | undefined;
+/**
+ * The cap that a caller is told about: the fullest of their own, by the part that is used, and of several the one that
+ * resets last; a budget that they share only when they have none of their own.
+ */
+export function toldOf(standings: readonly Standing[]): Standing | undefined {
+  let told: Standing | undefined;
   for (const standing of standings) {
-    if (fullest === undefined || isFuller(standing, fullest)) fullest = standing;
+    if (told === undefined || isToldBefore(standing, told)) told = standing;
   }
-  return fullest;
+  return told;
+}
+
+function isToldBefore(a: Standing, b: Standing): boolean {
+  const own = isOwn(a.cap);
+  return own === isOwn(b.cap) ? isFuller(a, b) : own;
+}
+
+function isOwn({ subject }: AppliedCap): boolean {
+  return subject.kind === 'user';
 }
 
 function isFuller(a: Standing, b: Standing): boolean {
@@ -39,16 +51,23 @@ export function percentOf({ cap, spent }: Standing): number {
   return spent < cap.amount ? Math.min(percent, 99) : percent;
 }
 
-/** Clients know two thresholds; the first of a cap is told as the one, each further one as the other. */
-const TOLD_THRESHOLDS = { warning: '0.75', critical: '0.95' } as const;
+/** The thresholds of a cap that are passed: how many, and the highest, in percent. */
+function passedThresholds({ cap, spent }: Standing): { readonly count: number; readonly highest: number } {
+  let count = 0;
+  let highest = 0;
+  for (const percent of cap.limit.warnAtPercent) {
+    if (100n * spent <= BigInt(percent) * cap.amount) continue;
+    count++;
+    highest = Math.max(highest, percent);
+  }
+  return { count, highest };
+}
 
-export function severityOf({ cap, spent }: Standing): Severity {
-  if (spent >= cap.amount) return 'critical';
-  const { warnAtPercent } = cap.limit;
-  let passed = 0;
-  for (const percent of warnAtPercent) if (100n * spent > BigInt(percent) * cap.amount) passed++;
-  if (passed === 0) return 'normal';
-  return passed === 1 ? 'warning' : 'critical';
+/** A cap's first threshold warns, each further one is critical. */
+export function severityOf(standing: Standing): Severity {
+  if (standing.spent >= standing.cap.amount) return 'critical';
+  const { count } = passedThresholds(standing);
+  return count === 0 ? 'normal' : count === 1 ? 'warning' : 'critical';
 }
 
 /** When a cap resets, as clients read it: Unix seconds, the same wherever it is told. */
@@ -57,24 +76,24 @@ export function resetSeconds({ window }: AppliedCap): string {
 }
 
 /**
- * What a caller with caps is told with every successful answer: how the fullest one stands. Nothing while that is not
- * known, and nothing to callers without caps.
+ * What a caller with caps is told with every successful answer; nothing while it is not known how they stand, and nothing
+ * to callers without caps.
  */
 export function standingHeaders(
   caps: readonly AppliedCap[],
   ledger: Pick<Ledger, 'peek'>,
 ): OutgoingHttpHeaders | undefined {
-  let fullest: Standing | undefined;
+  let told: Standing | undefined;
   for (const cap of caps) {
     const state = ledger.peek(cap.window.id);
     if (state === undefined) continue;
     const standing = { cap, spent: state.spent };
-    if (fullest === undefined || isFuller(standing, fullest)) fullest = standing;
+    if (told === undefined || isToldBefore(standing, told)) told = standing;
   }
-  if (fullest === undefined) return undefined;
-  const { cap } = fullest;
-  const severity = severityOf(fullest);
-  const status = severity === 'normal' ? 'allowed' : 'allowed_warning';
+  if (told === undefined) return undefined;
+  const { cap } = told;
+  const { count, highest } = passedThresholds(told);
+  const status = count === 0 ? 'allowed' : 'allowed_warning';
   const reset = resetSeconds(cap);
   return {
     [`${UNIFIED}-status`]: status,
@@ -83,10 +102,8 @@ export function standingHeaders(
     [`${UNIFIED}-overage-status`]: status,
     [`${UNIFIED}-overage-reset`]: reset,
     // The request at hand was admitted, whatever others have spent since.
-    [`${UNIFIED}-overage-utilization`]: String(Math.min(percentOf(fullest), 99) / 100),
-    ...(severity !== 'normal' && {
-      [`${UNIFIED}-overage-surpassed-threshold`]: TOLD_THRESHOLDS[severity],
-    }),
+    [`${UNIFIED}-overage-utilization`]: String(Math.min(percentOf(told), 99) / 100),
+    ...(count > 0 && { [`${UNIFIED}-overage-surpassed-threshold`]: String(highest / 100) }),
     ...scopeHeader(cap),
   };
 }
