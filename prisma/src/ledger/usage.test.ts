@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import pg from 'pg';
 import { Database } from '../database.ts';
 import { LOCK_CLASS } from '../migrations.ts';
-import { at, NOW, POSTGRES_VERSIONS, testPool, usePostgres, testPool } from '../testing/postgres.ts';
+import { at, NOW, POSTGRES_VERSIONS, usePostgres, testPool } from '../testing/postgres.ts';
 import { INSERT_RECORDS, newRecord, recordParameter, type RecordValues } from '../testing/usage-records.ts';
 import type { Store } from '../types.ts';
 import { UsageTooOldError } from './usage-report.ts';
