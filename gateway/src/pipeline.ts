@@ -29,6 +29,8 @@ import { compilePolicy } from './policy/policy.ts';
 import { createPolicyRouter } from './policy/router.ts';
 import type { Principal } from './principal.ts';
 import { createSpend, type Learned } from './spend/admission/admission.ts';
+import { BudgetAlerts } from './spend/alerts/budget-alerts.ts';
+import { ChargedCaps } from './spend/alerts/charged-caps.ts';
 import { compileCaps, type CapOptions } from './spend/caps/compile.ts';
 import { LimitFeed } from './spend/caps/limit-feed.ts';
 import type { ReplicaLedger } from './spend/ledger/replica-ledger.ts';
@@ -113,6 +115,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
     config.upstreams.map((upstream) => createUpstream(upstream, dispatcher, resources, parts)),
   );
   const caps = await limitFeed(config, resources, parts);
+  const { alerts, charged } = await budgetAlerts(config, resources, parts);
   const spend = createSpend({
     caps: () => caps.current,
     ledger: resources.ledger,
@@ -128,6 +131,8 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
     countTokens: createTokenCounter(dispatcher),
     learned: resources.learned,
     seen: (principal) => resources.principals.seen(principal),
+    onCharge: (applied) => charged.remember(applied),
+    onBlocked: (cap, spent) => alerts.observe([{ cap, spent, refused: true }]),
     audit,
     clock: () => clock().getTime(),
     enforcement: config.enforcement,
@@ -303,6 +308,41 @@ function limitFeed(
       return feed;
     },
     (feed) => feed.close(),
+  );
+}
+
+/** Alerts about budgets, fed by settlements. */
+function budgetAlerts(
+  config: GatewayConfig,
+  resources: Resources,
+  parts: Parts,
+): Promise<{ alerts: BudgetAlerts; charged: ChargedCaps; stop: () => void }> {
+  const source = publicUrlOf(config);
+  const { warn_at_percent: warnAtPercent } = config.enforcement;
+  return parts.use(
+    'alerts',
+    [config.alerts, source, warnAtPercent],
+    () => {
+      const alerts = new BudgetAlerts({
+        store: resources.store.alerts,
+        webhooks: config.alerts.webhooks,
+        source,
+        warnAtPercent,
+        log: resources.log,
+        audit: resources.audit,
+        clock: resources.clock,
+        userAgent: `claude-gateway/${resources.version}`,
+        allowLoopback: resources.allowLoopback,
+        proxy: resources.proxy,
+      });
+      const charged = new ChargedCaps();
+      const stop = resources.ledger.onStates((states) => alerts.observe(charged.statesOf(states)));
+      return { alerts, charged, stop };
+    },
+    async ({ alerts, stop }) => {
+      stop();
+      await alerts.close();
+    },
   );
 }
 

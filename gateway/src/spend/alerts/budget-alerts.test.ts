@@ -164,6 +164,26 @@ describe('thresholds', () => {
     expect(thresholds(audited, nothing)).toEqual([]);
   });
 
+  it('are passed, the last one too, when nothing fits in the little that is left', async () => {
+    const { alerts, audited, close } = replica({ store: postgres.store.alerts });
+    const [little, much] = [newCap(1_000n), newCap(1_000n)];
+    alerts.observe([
+      { cap: little, spent: 901n, refused: true },
+      { cap: much, spent: 900n, refused: true },
+      { cap: much, spent: 950n },
+    ]);
+    await close();
+    expect(thresholds(audited, little)).toEqual([
+      ['budget.threshold', 75],
+      ['budget.threshold', 95],
+      ['budget.exhausted', 100],
+    ]);
+    expect(thresholds(audited, much)).toEqual([
+      ['budget.threshold', 75],
+      ['budget.threshold', 95],
+    ]);
+  });
+
   it('are told by one replica of many that race, and delivered once', async () => {
     const receiver = await receive();
     const webhooks = [{ name: 'pager', url: receiver.url, secret: [newSecret()] }];

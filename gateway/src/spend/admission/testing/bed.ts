@@ -169,6 +169,8 @@ export async function spendBed(options: SpendBedOptions): Promise<SpendBed> {
     },
     learned: createLearned(),
     seen: () => undefined,
+    onCharge: () => undefined,
+    onBlocked: () => undefined,
     audit: (event, fields) => audit.push({ event, ...fields }),
     clock: () => Date.now(),
     enforcement: { fail_closed_on_error: false, min_output_tokens: 100 },
