@@ -2,12 +2,13 @@ import type { LeaseAnswer, LeaseAsk, LedgerStore } from '@claude-gateway/prisma'
 import type { HoldResult, WindowNeed } from '../types.ts';
 import type { Account } from './account.ts';
 
-/** How long other replicas get to give back what they do not need, round by round, in ms. */
-const RECALL_ROUNDS_MS = [25, 100] as const;
-/** Within this of a recall the others still keep nothing at hand: another one would bring nothing. */
+/**
+ * How long other replicas get to give back what they do not need, round by round, in ms. Also without a new recall:
+ * what a request of theirs held that has just ended is on its way back.
+ */
+const RECALL_ROUNDS_MS = [25, 75, 200] as const;
+/** Within this of a recall the others keep nothing at hand of their own accord: no need to ask again. */
 const RECALL_EVERY_MS = 1_000;
-/** By then everybody who was going to has answered a recall. */
-const RECALL_HELPS_MS = 200;
 /** A request waits this long for PostgreSQL, in ms. The reference waits as long. */
 const PATIENCE_MS = 2_000;
 /** Largest number of windows in one statement. */
@@ -198,19 +199,19 @@ export class LeaseDesk {
       return;
     }
     const pause = RECALL_ROUNDS_MS[waiter.round];
-    if (pause !== undefined && short.every((need) => this.#helpCanCome(need))) {
+    const canHelp = short.every((need) => this.#helpCanCome(need));
+    if (pause !== undefined && canHelp) {
       waiter.round++;
-      if (this.#recall(short, at)) {
-        setTimeout(() => {
-          if (this.#waiters.has(waiter)) this.#ask(waiter);
-        }, pause);
-        return;
-      }
+      this.#recall(short, at);
+      setTimeout(() => {
+        if (this.#waiters.has(waiter)) this.#ask(waiter);
+      }, pause);
+      return;
     }
     const shortages = short.map((need) => {
       const account = this.#deps.accountOf(need);
-      // Where the others were not asked, a smaller request may fit in what they hold idle.
-      const available = waiter.round > 0 ? account.available : account.attainable;
+      // Too large whatever the others give back: nobody was waited for, and a smaller one may fit.
+      const available = canHelp ? account.available : account.attainable;
       return { window: need.window, available, spent: account.spent + account.unsettled };
     });
     this.#end(waiter, { state: 'short', shortages });
@@ -224,18 +225,15 @@ export class LeaseDesk {
     return account.available + account.returning + (others > 0n ? others : 0n) >= need.amount;
   }
 
-  /** @returns false when nothing can come of waiting: the others have kept nothing at hand for a while. */
-  #recall(needs: readonly WindowNeed[], at: number): boolean {
-    const accounts = needs.map((need) => this.#deps.accountOf(need));
-    const due = accounts.filter(
-      ({ held, leased, recalledAt }) => held > leased && at - recalledAt > RECALL_EVERY_MS,
-    );
-    if (due.length > 0) {
-      for (const account of due) account.recalledAt = at;
-      const windowIds = due.map(({ window }) => window.id);
-      this.#deps.store.recall(this.#deps.replicaId, windowIds).catch(() => undefined);
-    }
-    return accounts.some(({ returning, recalledAt }) => returning > 0n || at - recalledAt < RECALL_HELPS_MS);
+  /** Asks the others to give back what they hold idle in these windows, unless they were asked a moment ago. */
+  #recall(needs: readonly WindowNeed[], at: number): void {
+    const due = needs
+      .map((need) => this.#deps.accountOf(need))
+      .filter(({ held, leased, recalledAt }) => held > leased && at - recalledAt > RECALL_EVERY_MS);
+    if (due.length === 0) return;
+    for (const account of due) account.recalledAt = at;
+    const windowIds = due.map(({ window }) => window.id);
+    this.#deps.store.recall(this.#deps.replicaId, windowIds).catch(() => undefined);
   }
 
   #end(waiter: Waiter, result: HoldResult): void {
