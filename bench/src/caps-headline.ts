@@ -48,7 +48,7 @@ const page = [
   `# ${requests} requests at once under a cap of $${values.cap}`,
   '',
   `${date.slice(0, 10)}, commit ${commit}, against ${document.reference}. One developer asks ${requests} times at the same time;`,
-  'each answer takes a second, costs 6 cents, and could cost 10. What was spent is what the upstream counted.',
+  'each answer takes a second, costs 6 cents, and could cost 11. What was spent is what the upstream counted.',
   '',
   '| gateway | replicas | admitted | refused | failed | spent | over the cap |',
   '|---|---:|---:|---:|---:|---:|---:|',

@@ -57,17 +57,18 @@ export class Client {
   readonly #agent = new Agent({ keepAlive: true, maxSockets: Infinity });
 
   /** Asks, and never throws: what goes wrong is part of what is looked at. */
-  ask(url: string, bearer: string, ask: Ask, path = '/v1/messages?beta=true'): Promise<Got> {
-    return this.send(url, bearer, bodyOf(ask), ask.abortAfterMs, path);
+  ask(url: string, bearer: string, ask: Ask): Promise<Got> {
+    const { abortAfterMs } = ask;
+    return this.send(url, bearer, bodyOf(ask), abortAfterMs === undefined ? {} : { abortAfterMs });
   }
 
   send(
     url: string,
     bearer: string,
     body: Buffer,
-    abortAfterMs?: number,
-    path = '/v1/messages?beta=true',
+    options: { readonly abortAfterMs?: number; readonly session?: string } = {},
   ): Promise<Got> {
+    const { abortAfterMs, session } = options;
     return new Promise((done) => {
       const askedAt = performance.now();
       let status = 0;
@@ -92,7 +93,7 @@ export class Client {
         });
       };
       const outgoing = request(
-        `${url}${path}`,
+        `${url}/v1/messages?beta=true`,
         {
           method: 'POST',
           agent: this.#agent,
@@ -101,6 +102,7 @@ export class Client {
             'content-type': 'application/json',
             'anthropic-version': '2023-06-01',
             'content-length': body.length,
+            ...(session === undefined ? {} : { 'x-claude-code-session-id': session }),
           },
         },
         (response) => {

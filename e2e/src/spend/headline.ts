@@ -31,7 +31,7 @@ export interface HeadlineResult {
 /** How long until a new cap is in force, at the latest. */
 const ENFORCED_WITHIN_MS = 3_000;
 
-/** The same requests for everybody: each costs 6 cents at the list price, and could cost 10. */
+/** The same requests for everybody: each costs 6 cents at the list price, and could cost 11. */
 const MODEL = 'claude-opus-4-8';
 const BYTES = 8_000;
 const MAX_TOKENS = 2_400;

@@ -9,6 +9,10 @@ import type { WindowRow } from './ledger-observer.ts';
 /** Rates of the cheapest model here, in nano-USD per token. */
 const CHEAPEST = { model: 'claude-haiku-4-5', input: 1_000n, output: 5_000n };
 const PATIENCE = 400;
+/** Upstreams add prompts of their own: a bound by bytes leaves room for so many tokens. */
+const PROMPT_OVERHEAD = 2048;
+/** A count of the upstream's is an estimate: a bound made from it leaves room for a twentieth and so many tokens. */
+const COUNT_MARGIN = 512;
 
 export function cheapAsk(index: number, bytes: number, maxTokens: number): Ask {
   const ask: Ask = {
@@ -23,16 +27,22 @@ export function cheapAsk(index: number, bytes: number, maxTokens: number): Ask {
   return { ...ask, bytes: bodyOf(ask).length };
 }
 
-/** The most that a {@link cheapAsk} can cost, in a budget's unit: every byte a token, and all of the output. */
-export function worstCaseOf(ask: Ask, unit: Budget['unit']): bigint {
-  return unit === 'nano_usd'
-    ? BigInt(ask.bytes) * CHEAPEST.input + BigInt(ask.maxTokens) * CHEAPEST.output
-    : BigInt(ask.bytes + ask.maxTokens);
+/**
+ * What has to be left for a {@link cheapAsk} to be let through, in a budget's unit.
+ *
+ * @param counted What the upstream counts its input to be.
+ */
+export function leastFor(ask: Ask, counted: number, unit: Budget['unit']): bigint {
+  const input = BigInt(
+    Math.min(ask.bytes + PROMPT_OVERHEAD, counted + Math.ceil(counted / 20) + COUNT_MARGIN),
+  );
+  const output = BigInt(ask.maxTokens);
+  return unit === 'nano_usd' ? input * CHEAPEST.input + output * CHEAPEST.output : input + output;
 }
 
-/** The largest `max_tokens` with which a request of so many bytes still fits. */
+/** The largest `max_tokens` with which a request of so many bytes fits for sure. */
 export function maxTokensThatFit(remaining: bigint, bytes: number): number {
-  return Number((remaining - BigInt(bytes) * CHEAPEST.input) / CHEAPEST.output);
+  return Number((remaining - BigInt(bytes + PROMPT_OVERHEAD) * CHEAPEST.input) / CHEAPEST.output);
 }
 
 /** An answer that uses next to nothing of what was asked for. */
@@ -48,10 +58,14 @@ export function smallAnswer(): AnswerPlan {
 /**
  * Asks for less and less until not even the smallest request is let through.
  *
- * @returns that request.
+ * @returns that request, and what the upstream counts its input to be.
  * @throws Error when there is no end to it, or something else than a refusal comes.
  */
-export async function spendToTheEnd(storm: Storm, developer: Developer, random: Random): Promise<Ask> {
+export async function spendToTheEnd(
+  storm: Storm,
+  developer: Developer,
+  random: Random,
+): Promise<{ ask: Ask; counted: number }> {
   let bytes = 30_000;
   let maxTokens = 2_000;
   for (let asked = 0; asked < PATIENCE; asked++) {
@@ -60,7 +74,7 @@ export async function spendToTheEnd(storm: Storm, developer: Developer, random: 
     const got = await storm.ask(random.pick(storm.fleet.replicas), developer, ask, answer);
     if (got.status === 200) continue;
     if (got.status !== 429) throw new Error(`asked for little, got ${got.status}: ${got.body}`);
-    if (maxTokens === 1 && bytes === 1) return ask;
+    if (maxTokens === 1 && bytes === 1) return { ask, counted: answer.tokens.input };
     maxTokens = Math.max(1, Math.floor(maxTokens / 3));
     bytes = Math.max(1, Math.floor(bytes / 3));
   }

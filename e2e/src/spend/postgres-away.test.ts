@@ -8,7 +8,7 @@ import { startMeteredUpstream, type AnswerPlan, type MeteredUpstream } from './m
 import { Random } from './random.ts';
 import { answerTo } from './storm-plan.ts';
 import { recordFindings } from './storm-checks.ts';
-import type { Disturbance, Exchange } from './storm.ts';
+import type { Exchange } from './storm.ts';
 
 /** `POSTGRES_AWAY_SECONDS=60 make test TESTS=e2e/src/spend/postgres-away` takes a minute of it. */
 const AWAY_MS = Number(process.env['POSTGRES_AWAY_SECONDS'] ?? 8) * 1000;
@@ -32,7 +32,6 @@ let fleet: Fleet;
 let observer: LedgerObserver;
 const client = new Client();
 const exchanges: Exchange[] = [];
-const disturbances: Disturbance[] = [];
 beforeAll(async () => {
   upstream = await startMeteredUpstream({ plan: (index) => plans.get(index) as AnswerPlan });
   fleet = await startFleet({ replicas: 2, upstreamUrl: upstream.url });
@@ -92,14 +91,12 @@ describe.each(WAYS)('$way, under load', ({ way, leave, comeBack }) => {
     const warm = PEOPLE.filter((one) => one.warm).flatMap(({ sub }) => load(sub));
     await sleep(2_000);
     for (const got of answers.values()) got.length = 0;
-    const from = performance.now();
     await leave();
     const cold = PEOPLE.filter((one) => !one.warm).flatMap(({ sub }) => load(sub));
     await sleep(AWAY_MS);
     running = false;
     await Promise.all([...warm, ...cold]);
     await comeBack();
-    disturbances.push({ what: way, from, to: performance.now() });
     console.log(`${way} for ${AWAY_MS / 1000} s\n${PEOPLE.map(({ sub }) => told(sub)).join('\n')}`);
     back = await untilServed();
   }, AWAY_MS + 90_000);
@@ -144,7 +141,7 @@ describe.each(WAYS)('$way, under load', ({ way, leave, comeBack }) => {
   it('has lost nothing', async () => {
     expect(await observer.untilQuiet(60_000)).toEqual([]);
     expect(await disagreements(observer)).toEqual([]);
-    expect(recordFindings({ upstream, exchanges, disturbances }, await observer.records())).toEqual([]);
+    expect(recordFindings({ upstream, exchanges }, await observer.records())).toEqual([]);
     expect(await observer.violations()).toEqual([]);
   }, 70_000);
 });

@@ -2,16 +2,16 @@ import { budgetsOf, type Budget } from './caps.ts';
 import type { RecordRow } from './ledger-observer.ts';
 import type { Testimony } from './metered-upstream.ts';
 import { CatalogPrices, countedTokens, dollars, type BilledTokens } from './prices.ts';
-import type { Disturbance, Exchange, Storm } from './storm.ts';
+import type { Exchange, Storm } from './storm.ts';
 
-/** A finished request is on record once its gateway and PostgreSQL have both been well for so long. */
-const SETTLED_AFTER_MS = 3_000;
+/** Requests that end within this of each other are settled in any order. */
+const SETTLED_TOGETHER_MS = 1_000;
 /** What clients may be told while everything breaks around them; 0 is a lost connection. */
 const EXPECTED_STATUSES = [0, 200, 429, 500, 502, 529];
 
 /** What the records say against what the upstream and the clients saw. Empty when they agree. */
 export function recordFindings(
-  storm: Pick<Storm, 'upstream' | 'exchanges' | 'disturbances'>,
+  storm: Pick<Storm, 'upstream' | 'exchanges'>,
   records: readonly RecordRow[],
 ): string[] {
   const findings: string[] = [];
@@ -22,6 +22,7 @@ export function recordFindings(
     byRequestId.set(record.requestId, record);
   }
   const testimonies = lastTestimonies(storm.upstream.testimonies);
+  const mayBeForgotten = forgettable(storm.exchanges, byRequestId);
   const nameless = storm.exchanges.filter(({ got }) => got.requestId === undefined).length;
   const matched = new Set<string>();
 
@@ -33,13 +34,13 @@ export function recordFindings(
     const record = byRequestId.get(got.requestId);
     if (record !== undefined) matched.add(got.requestId);
     if (got.status !== 200) {
-      if (record !== undefined && record.cost !== 0n) {
+      if (record !== undefined && record.cost !== 0n && !mayBeForgotten(exchange)) {
         findings.push(`${name}: charged ${record.cost} for an answer that was none`);
       }
       continue;
     }
     if (record === undefined) {
-      if (!mayBeForgotten(exchange, storm.disturbances)) findings.push(`${name}: not on record`);
+      if (!mayBeForgotten(exchange)) findings.push(`${name}: not on record`);
       continue;
     }
     const testimony = testimonies.get(ask.index);
@@ -57,7 +58,7 @@ export function recordFindings(
       }
     } else if (got.whole) {
       // An answer that came whole to its client cannot have broken off, unless its gateway died with the record.
-      if (!mayBeForgotten(exchange, storm.disturbances) && testimony.end === 'complete') {
+      if (!mayBeForgotten(exchange) && testimony.end === 'complete') {
         findings.push(`${name}: came whole, but is recorded as ${record.outcome}`);
       }
     } else if (record.outcome === 'partial') {
@@ -93,23 +94,39 @@ function partialFindings(name: string, record: RecordRow, testimony: Testimony, 
 }
 
 /**
- * Whether a request may be missing from the records: its gateway was killed before it could have written it down,
- * or while the request was under way.
+ * Which requests may be missing from the records: those that their gateway had not settled when it was killed. It
+ * settles in the order in which requests end, so they are the last ones of that life of the gateway.
  */
-function mayBeForgotten({ replica, got }: Exchange, disturbances: readonly Disturbance[]): boolean {
-  let since = got.endedAt;
-  for (const { from, to } of disturbances.toSorted((a, b) => a.from - b.from)) {
-    if (from < since + SETTLED_AFTER_MS && to > since) since = to;
+function forgettable(
+  exchanges: readonly Exchange[],
+  records: ReadonlyMap<string, RecordRow>,
+): (exchange: Exchange) => boolean {
+  const lifeOf = ({ replica, got }: Exchange): string | undefined => {
+    const killedAt = replica.killedAt.find((at) => at >= got.askedAt);
+    return killedAt === undefined ? undefined : `${replica.url} ${killedAt}`;
+  };
+  const lastSettled = new Map<string, number>();
+  for (const exchange of exchanges) {
+    const life = lifeOf(exchange);
+    const { requestId = '', endedAt, whole } = exchange.got;
+    if (life === undefined || !whole || records.get(requestId)?.outcome !== 'complete') continue;
+    lastSettled.set(life, Math.max(endedAt, lastSettled.get(life) ?? 0));
   }
-  return replica.killedAt.some((at) => at >= got.askedAt && at <= since + SETTLED_AFTER_MS);
+  return (exchange) => {
+    const life = lifeOf(exchange);
+    if (life === undefined) return false;
+    return exchange.got.endedAt > (lastSettled.get(life) ?? 0) - SETTLED_TOGETHER_MS;
+  };
 }
 
 /**
  * Budgets that the upstream has charged more than their caps for, in whole answers that reached their clients. The
  * upstream alone is asked, so it judges any gateway.
+ *
+ * @param records To know which requests a gateway took with it when it was killed.
  */
-export function overspending(storm: Storm): string[] {
-  const spent = witnessedSpending(storm);
+export function overspending(storm: Storm, records: readonly RecordRow[] = []): string[] {
+  const spent = witnessedSpending(storm, records);
   return [...spent.values()].flatMap(({ budget, amount }) =>
     amount > budget.amount
       ? [
@@ -122,15 +139,19 @@ export function overspending(storm: Storm): string[] {
   );
 }
 
-function witnessedSpending(storm: Storm): Map<string, { budget: Budget; amount: bigint }> {
+function witnessedSpending(
+  storm: Storm,
+  records: readonly RecordRow[],
+): Map<string, { budget: Budget; amount: bigint }> {
   const prices = new CatalogPrices();
   const testimonies = lastTestimonies(storm.upstream.testimonies);
+  const mayBeForgotten = forgettable(storm.exchanges, new Map(records.map((row) => [row.requestId, row])));
   const spent = new Map<string, { budget: Budget; amount: bigint }>();
   for (const exchange of storm.exchanges) {
     const { ask, developer, got } = exchange;
     const testimony = testimonies.get(ask.index);
     if (got.status !== 200 || !got.whole || testimony?.end !== 'complete') continue;
-    if (mayBeForgotten(exchange, storm.disturbances)) continue;
+    if (mayBeForgotten(exchange)) continue;
     for (const budget of budgetsOf(developer, storm.plan.caps)) {
       const key = `${budget.subjectKind} ${budget.subject} ${budget.unit} ${budget.period}`;
       const sum = spent.get(key) ?? { budget, amount: 0n };

@@ -115,8 +115,8 @@ function failureOf(random: Random, stream: boolean): AnswerPlan['failure'] {
 /** Caps that run out while the storm goes on: so many percent of what everything would cost. */
 function capsFor(requests: readonly StormRequest[], plainCapsOnly: boolean): Cap[] {
   const prices = new CatalogPrices();
-  const timeZone = plainCapsOnly ? undefined : quietTimeZone();
-  const common = timeZone === undefined ? {} : { timeZone };
+  // Who is served while limits cannot be read may well spend more than they allow: that is what `open` means.
+  const common = plainCapsOnly ? {} : ({ timeZone: quietTimeZone(), failurePolicy: 'closed' } as const);
   const share = (percent: bigint, of: (request: StormRequest) => boolean): bigint => {
     const all = requests.filter(of).reduce((sum, { ask, answer }) => {
       return sum + prices.cost(ask.model, answer.tokens);
