@@ -157,16 +157,16 @@ describe('GET /api/oauth/usage', () => {
     expect(await usage()).toMatchObject({
       extra_usage: { monthly_limit: null, used_credits: 50 },
       limits: [
-        { kind: 'tokens', percent: 50, is_active: false },
         { kind: 'spend', percent: 5, is_active: false },
+        { kind: 'tokens', percent: 50, is_active: false },
       ],
     });
     limits = [limit({ amount: 400_000n, unit: 'tokens' }), limit({ amount: 1n * DOLLAR })];
     expect(await usage()).toMatchObject({
       extra_usage: { monthly_limit: 100, used_credits: 50 },
       limits: [
-        { kind: 'tokens', percent: 5, is_active: false },
         { kind: 'spend', percent: 50, is_active: true },
+        { kind: 'tokens', percent: 5, is_active: false },
       ],
     });
   });
