@@ -26,6 +26,11 @@ export interface WindowSpec {
   readonly timeZone: string;
   readonly startsAt: Date;
   readonly endsAt: Date;
+  /**
+   * Of several pools one pays for each request, and records do not say which: such a window starts at nothing, and
+   * counts only settlements that name it.
+   */
+  readonly namedOnly?: true;
 }
 
 export interface WindowState {

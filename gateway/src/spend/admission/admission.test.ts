@@ -352,6 +352,44 @@ describe('whenShort: shrink_output', () => {
   });
 });
 
+describe('one pool of several', () => {
+  it('pays as long as it has room, then the next one, whatever the group spent before', async () => {
+    const [first, second] = [`a-${randomUUID()}`, `b-${randomUUID()}`];
+    const principal = somebody([first, second]);
+    const poolOf = (group: string, amount: bigint) =>
+      limit({ scope: { type: 'rbac_group', group }, sharing: 'pooled', amount });
+    const limits = [poolOf(first, 2_000n * OUTPUT), poolOf(second, 1_900n * OUTPUT)];
+    const snapshot = snapshotOf(limits, { pooledConflictRule: 'default_order' });
+    const caps = snapshot.resolve(principal, Date.now());
+    expect(caps).toMatchObject([{ subject: { group: first }, otherwise: { subject: { group: second } } }]);
+
+    // Before there was a cap: it counts in neither pool, since nobody can say in which.
+    const spend = await bed();
+    answer(await spend.admit(callOf({ principal })), { input_tokens: 0, output_tokens: 1000 });
+    await spend.settled();
+
+    const pooled = await bed({ overrides: { caps: () => snapshot } });
+    for (let i = 0; ; i++) {
+      const admitted = await Promise.resolve()
+        .then(() => pooled.admit(callOf({ principal, maxTokens: 400 })))
+        .catch((error: unknown) => error as ApiError);
+      if (admitted instanceof ApiError) {
+        expect(admitted.message).toContain(second);
+        break;
+      }
+      if (i > 200) throw new Error('nobody was refused');
+      answer(admitted, { input_tokens: 0, output_tokens: 400 });
+    }
+    await pooled.settled();
+    const windows = [caps[0]?.window.id ?? '', caps[0]?.otherwise?.window.id ?? ''];
+    const states = await stores.store.ledger.windows(windows);
+    const spent = windows.map((id) => states.find(({ windowId }) => windowId === id)?.spent ?? 0n);
+    const records = pooled.records.reduce((sum, { costNanoUsd }) => sum + costNanoUsd, 0n);
+    expect((spent[0] ?? 0n) + (spent[1] ?? 0n)).toBe(records);
+    expect(spent.every((amount) => amount > 0n)).toBe(true);
+  });
+});
+
 describe('other modes', () => {
   it('postpaid holds nothing, and stops what comes after the cap is reached', async () => {
     const limits = [limit({ amount: DOLLAR, mode: 'postpaid' })];

@@ -15,7 +15,7 @@ import { decisiveOf, limitReached, limitsUnavailable, type Blocked } from '../st
 import { wholeCents } from '../standing/wording.ts';
 import type { AppliedCap, CapSnapshot, Hold, HoldResult, Ledger, PriceBook, Shortage } from '../types.ts';
 import type { AdmissionCall, Admitted } from './call.ts';
-import { leastOf, needOf, needsOf, type Estimate } from './estimate.ts';
+import { leastOf, loweredOf, needOf, needsOf, type Estimate } from './estimate.ts';
 import { OpenCall, type OpenCallDeps } from './open-call.ts';
 import { OutputForecast } from './output-forecast.ts';
 
@@ -103,7 +103,7 @@ class Admission<C extends AdmissionCall> {
   readonly #id = randomUUID();
   readonly #at: number;
   readonly #snapshot: CapSnapshot;
-  readonly #caps: readonly AppliedCap[];
+  #caps: readonly AppliedCap[];
   #estimate: Estimate | undefined;
   #body: Buffer | undefined;
   #remembered = false;
@@ -122,7 +122,8 @@ class Admission<C extends AdmissionCall> {
 
   start(): Admitted | Promise<Admitted> {
     if (this.#caps.length === 0) return this.#decide(this.#deps.ledger.hold(this.#id, []));
-    const usedUp = this.#caps.filter((cap) => this.#isUsedUp(cap));
+    let usedUp = this.#caps.filter((cap) => this.#isUsedUp(cap));
+    while (this.#askNextPools(usedUp)) usedUp = this.#caps.filter((cap) => this.#isUsedUp(cap));
     if (usedUp.length > 0) throw this.#refusal(usedUp.map((cap) => this.#blocked(cap, undefined)));
     return this.#hold(this.#firstEstimate());
   }
@@ -165,7 +166,11 @@ class Admission<C extends AdmissionCall> {
   #improve(shortages: readonly Shortage[]): Admitted | Promise<Admitted> {
     const estimate = this.#estimate;
     const short = this.#caps.filter((cap) => shortageOf(cap, shortages) !== undefined);
-    if (estimate === undefined || !this.#couldFit(short, shortages, estimate)) throw this.#short(shortages);
+    if (estimate === undefined) throw this.#short(shortages);
+    if (!this.#couldFit(short, shortages, estimate)) {
+      if (this.#askNextPools(short)) return this.#hold(estimate);
+      throw this.#short(shortages);
+    }
     this.#closeToCap = true;
     if (!this.#remembered) {
       this.#remembered = true;
@@ -193,6 +198,18 @@ class Admission<C extends AdmissionCall> {
     return short.every((cap) => needOf(cap, least) <= availableOf(cap, shortages));
   }
 
+  /**
+   * Where one pool of several pays, the next one pays instead of those that have no room.
+   *
+   * @returns false when one of them has no next.
+   */
+  #askNextPools(caps: readonly AppliedCap[]): boolean {
+    if (caps.length === 0 || caps.some(({ otherwise }) => otherwise === undefined)) return false;
+    const without = new Set(caps);
+    this.#caps = this.#caps.map((cap) => (without.has(cap) ? (cap.otherwise ?? cap) : cap));
+    return true;
+  }
+
   #recall(bound: BodyBound): BodyBound {
     const { principal, request, model } = this.#call;
     const conversation = conversationOf(principal.sub, request.headers, model);
@@ -206,6 +223,7 @@ class Admission<C extends AdmissionCall> {
     short: readonly AppliedCap[],
     shortages: readonly Shortage[],
   ): Admitted | Promise<Admitted> {
+    if (this.#askNextPools(short)) return this.#hold(estimate);
     if (this.#shrinks++ === MOST_SHRINKS || !canShrink(short)) throw this.#short(shortages);
     const shrunk = shrinkOutput({
       request: this.#call.request,
@@ -276,7 +294,18 @@ class Admission<C extends AdmissionCall> {
   #blocked(cap: AppliedCap, shortage: Shortage | undefined): Blocked {
     const spent = shortage?.spent ?? this.#deps.ledger.peek(cap.window.id)?.spent ?? 0n;
     const available = shortage?.available ?? 0n;
-    return { cap, spent, available, need: this.#estimate === undefined ? 0n : needOf(cap, this.#estimate) };
+    return { cap, spent, available, need: this.#leastNeed(cap, available) };
+  }
+
+  /** What the request may take at most, with its output lowered as far as that is allowed. */
+  #leastNeed(cap: AppliedCap, available: bigint): bigint {
+    const estimate = this.#estimate;
+    if (estimate === undefined) return 0n;
+    const whole = needOf(cap, estimate);
+    if (cap.limit.whenShort !== 'shrink_output') return whole;
+    const { min_output_tokens: floor } = this.#deps.enforcement;
+    const lowered = needOf(cap, { ...estimate, bound: loweredOf(estimate.bound, floor) });
+    return lowered > available ? lowered : whole;
   }
 
   #refusal(blocked: readonly Blocked[]): ApiError {

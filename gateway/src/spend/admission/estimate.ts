@@ -50,8 +50,12 @@ export function needsOf(caps: readonly AppliedCap[], estimate: Estimate): readon
 
 /** The least that a request could need, were its prompt nothing and `max_tokens` lowered to the floor. */
 export function leastOf(bound: BodyBound, floor: number): BodyBound {
-  const least = { ...bound, promptTokens: 0, inputTokens: bound.serverTokens };
-  return withOutput(least, Math.min(bound.outputTokens, bound.answers * floor));
+  return loweredOf({ ...bound, promptTokens: 0, inputTokens: bound.serverTokens }, floor);
+}
+
+/** The bound of a request whose output was lowered as far as it may be. */
+export function loweredOf(bound: BodyBound, floor: number): BodyBound {
+  return withOutput(bound, Math.min(bound.outputTokens, bound.answers * floor));
 }
 
 function withOutput(bound: BodyBound, outputTokens: number): BodyBound {

@@ -120,9 +120,14 @@ export class OpenCall implements CallObserver {
     const { hold, snapshot, at } = this.#ticket;
     const now = this.#deps.caps();
     this.#deps.onCharge(this.#ticket.caps);
-    // Caps that came while it was under way count it too.
+    // Caps that came while it was under way count it too; where one pool of several pays, that was decided before.
     const windowIds =
-      now === snapshot ? undefined : now.resolve(this.#call.principal, at).map(({ window }) => window.id);
+      now === snapshot
+        ? undefined
+        : now
+            .resolve(this.#call.principal, at)
+            .filter(({ window }) => window.namedOnly === undefined)
+            .map(({ window }) => window.id);
     this.#deps.ledger.settle(hold, record, windowIds);
   }
 

@@ -158,7 +158,7 @@ class CompiledCaps implements CapSnapshot {
         pools.push(this.#pool(limit, 'group', { kind: 'group_pool', group }, at));
       }
     }
-    if (this.#options.pooledConflictRule === undefined || pools.length < 2) return pools;
+    if (this.#options.pooledConflictRule === undefined || pools.length === 0) return pools;
     return this.#onePays(pools);
   }
 
@@ -168,7 +168,8 @@ class CompiledCaps implements CapSnapshot {
     for (const pool of pools.toSorted((a, b) => this.#order(b, a))) {
       const { timeZone } = pool.limit;
       const otherwise = chains.get(timeZone);
-      chains.set(timeZone, otherwise === undefined ? pool : { ...pool, otherwise });
+      const paying = { ...pool, window: { ...pool.window, namedOnly: true as const } };
+      chains.set(timeZone, otherwise === undefined ? paying : { ...paying, otherwise });
     }
     return [...chains.values()];
   }

@@ -9,7 +9,7 @@ import {
 import { createLog } from '../../../observe/log.ts';
 import type { Principal } from '../../../principal.ts';
 import { boundRequest } from '../../bound/testing/bound-request.ts';
-import { compileCaps } from '../../caps/compile.ts';
+import { compileCaps, type CapOptions } from '../../caps/compile.ts';
 import { ReplicaLedger } from '../../ledger/replica-ledger.ts';
 import { createPriceBook } from '../../prices/price-book.ts';
 import type { CapSnapshot, Hold } from '../../types.ts';
@@ -44,8 +44,8 @@ export function limit(overrides: Partial<SpendLimit> = {}): SpendLimit {
   };
 }
 
-export function snapshotOf(limits: readonly SpendLimit[]): CapSnapshot {
-  return compileCaps({ revision: 1n, limits }, { groupLimitMode: 'min' });
+export function snapshotOf(limits: readonly SpendLimit[], options: Partial<CapOptions> = {}): CapSnapshot {
+  return compileCaps({ revision: 1n, limits }, { groupLimitMode: 'min', ...options });
 }
 
 /** Somebody whom no other test knows. */
