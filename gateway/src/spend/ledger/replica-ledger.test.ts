@@ -215,6 +215,31 @@ describe('several replicas', () => {
     one.release(first);
   });
 
+  it('tells a request that is too large what it could have if others gave back what they have idle', async () => {
+    const [one, two] = [await replica(0), await replica(1)];
+    const window = pool();
+    const first = heldOf(await one.hold(randomUUID(), [need(window, 100n, 10n)]));
+    one.release(first);
+    // More than is left, and a part of it is taken all the same.
+    expect(await one.hold(randomUUID(), [need(window, 100n, 101n)])).toMatchObject({ state: 'short' });
+    for (const ledger of [two, one]) {
+      const refused = await ledger.hold(randomUUID(), [need(window, 100n, 101n)]);
+      expect(refused).toMatchObject({ state: 'short', shortages: [{ available: 100n }] });
+      const hold = heldOf(await ledger.hold(randomUUID(), [need(window, 100n, 100n)]));
+      ledger.release(hold);
+    }
+  });
+
+  it('serves somebody who goes from one replica to the other, up to the end', async () => {
+    const ledgers = [await replica(0), await replica(1)];
+    const window = pool();
+    for (let spent = 0n; spent + 40n <= 100n; spent += 5n) {
+      const ledger = ledgers[Number(spent / 5n) % 2] as ReplicaLedger;
+      const hold = heldOf(await ledger.hold(randomUUID(), [need(window, 100n, 40n)]));
+      ledger.settle(hold, recordOf(hold.id, 5n, window));
+    }
+  });
+
   it('ends exactly at the cap, whoever asks, and strands nothing', async () => {
     const ledgers = [await replica(0), await replica(1), await replica(2)];
     const random = seeded(20261123);
