@@ -283,3 +283,13 @@ CREATE INDEX "budget_alerts_next_attempt_at_idx" ON "budget_alerts"("next_attemp
 
 -- AddForeignKey
 ALTER TABLE "budget_leases" ADD CONSTRAINT "budget_leases_window_id_fkey" FOREIGN KEY ("window_id") REFERENCES "budget_windows"("id") ON DELETE CASCADE ON UPDATE RESTRICT;
+
+-- What Prisma's schema does not know of.
+
+-- Counters never run below zero, whoever writes them.
+ALTER TABLE "budget_windows" ADD CONSTRAINT "budget_windows_amounts_check" CHECK ("spent" >= 0 AND "held" >= 0);
+ALTER TABLE "budget_leases" ADD CONSTRAINT "budget_leases_amount_check" CHECK ("amount" > 0);
+
+-- Room on each page for the next version of a row: it then needs no new index entries.
+ALTER TABLE "budget_windows" SET (fillfactor = 70);
+ALTER TABLE "replicas" SET (fillfactor = 50);

@@ -1,5 +1,8 @@
 import { SCHEMA } from '../connection.ts';
 import type { Statement } from '../gated-query.ts';
+import { BY_INDEX, putWindows } from './windows.ts';
+
+export const LEASE_GATE = `SELECT ${BY_INDEX}`;
 
 /**
  * `$1` replica, `$2` asks as JSON. Rows: window, spent, held, granted, leased.
@@ -11,28 +14,28 @@ import type { Statement } from '../gated-query.ts';
 export const LEASE: Statement = {
   name: 'claude_gateway_lease',
   text: `
-  WITH asks AS MATERIALIZED (
-    SELECT * FROM json_to_recordset($2::json) AS r (window_id uuid, cap bigint, need bigint, extra bigint)),
-  known AS MATERIALIZED (
+  WITH known AS MATERIALIZED (
     SELECT w.id, w.spent, w.held, a.cap, a.need, a.extra
-      FROM asks a JOIN ${SCHEMA}.budget_windows w ON w.id = a.window_id),
-  hopeful AS MATERIALIZED (SELECT id FROM known WHERE need + extra > 0 AND spent + held < cap),
+      FROM json_to_recordset($2::json) AS a (window_id uuid, cap bigint, need bigint, extra bigint)
+     CROSS JOIN LATERAL (
+           SELECT w.id, w.spent, w.held FROM ${SCHEMA}.budget_windows w WHERE w.id = a.window_id OFFSET 0) w),
+  hopeful AS MATERIALIZED (
+    SELECT id, cap, need, extra FROM known WHERE need + extra > 0 AND spent + held < cap ORDER BY id),
   replica AS MATERIALIZED (
-    SELECT r.id FROM ${SCHEMA}.replicas r WHERE r.id = $1::uuid AND EXISTS (SELECT FROM hopeful) FOR KEY SHARE),
-  locked AS MATERIALIZED (
-    SELECT w.id, w.spent, w.held FROM replica r, hopeful h JOIN ${SCHEMA}.budget_windows w ON w.id = h.id
-     ORDER BY w.id FOR NO KEY UPDATE OF w),
+    SELECT FROM ${SCHEMA}.replicas r WHERE r.id = $1::uuid AND EXISTS (SELECT FROM hopeful) FOR KEY SHARE),
   grants AS MATERIALIZED (
-    SELECT l.id, l.spent, l.held, k.cap,
-           least(free.amount, k.need + least(k.extra, greatest(free.amount - k.need, 0) / 4)) AS granted
-      FROM locked l JOIN known k ON k.id = l.id,
-           LATERAL (SELECT greatest(k.cap - l.spent - l.held, 0) AS amount) free),
+    SELECT w.id, w.spent, w.held, h.cap,
+           least(free.amount, h.need + least(h.extra, greatest(free.amount - h.need, 0) / 4)) AS granted
+      FROM hopeful h
+     CROSS JOIN LATERAL (
+           SELECT w.id, w.spent, w.held FROM ${SCHEMA}.budget_windows w
+            WHERE w.id = h.id AND EXISTS (SELECT FROM replica) FOR NO KEY UPDATE) w
+     CROSS JOIN LATERAL (SELECT greatest(h.cap - w.spent - w.held, 0) AS amount) free),
   held AS (
-    UPDATE ${SCHEMA}.budget_windows w SET held = w.held + g.granted, cap = g.cap
-      FROM grants g WHERE w.id = g.id AND g.granted > 0),
+    ${putWindows(`SELECT id, spent, held + granted, cap FROM grants WHERE granted > 0`, ['cap'])}),
   leased AS (
     INSERT INTO ${SCHEMA}.budget_leases AS l (replica_id, window_id, amount)
-    SELECT $1::uuid, id, granted FROM grants WHERE granted > 0 ORDER BY id
+    SELECT $1::uuid, id, granted FROM grants WHERE granted > 0
     ON CONFLICT (replica_id, window_id) DO UPDATE SET amount = l.amount + excluded.amount
     RETURNING window_id, amount)
   SELECT k.id, coalesce(g.spent, k.spent), coalesce(g.held + g.granted, k.held), coalesce(g.granted, 0),
@@ -40,5 +43,7 @@ export const LEASE: Statement = {
     FROM known k
     LEFT JOIN grants g ON g.id = k.id
     LEFT JOIN leased n ON n.window_id = k.id
-    LEFT JOIN ${SCHEMA}.budget_leases l ON l.replica_id = $1::uuid AND l.window_id = k.id`,
+    LEFT JOIN LATERAL (
+         SELECT l.amount FROM ${SCHEMA}.budget_leases l
+          WHERE l.replica_id = $1::uuid AND l.window_id = k.id OFFSET 0) l ON true`,
 };

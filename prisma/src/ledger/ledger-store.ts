@@ -2,7 +2,7 @@ import { SCHEMA } from '../connection.ts';
 import type { Database } from '../database.ts';
 import type { TextRow } from '../gated-query.ts';
 import type { Notifications } from '../notifications.ts';
-import { LEASE } from './lease.ts';
+import { LEASE, LEASE_GATE } from './lease.ts';
 import { recordJson } from './records.ts';
 import { EXPIRED, HEARTBEAT, LEAVE, leaveGate } from './replicas.ts';
 import { CHARGE_GATE, CORRECT, OPEN_GATE, SETTLE, WRITE_OFF, writeOffGate } from './settle.ts';
@@ -65,7 +65,9 @@ export class PostgresLedgerStore implements LedgerStore {
       need: String(need),
       extra: String(extra),
     }));
-    const rows = await again(() => this.#database.prepared(LEASE, [replicaId, JSON.stringify(json)]));
+    const rows = await again(() =>
+      this.#database.gated(LEASE_GATE, LEASE, [replicaId, JSON.stringify(json)]),
+    );
     return rows.map((row) => ({ ...stateOf(row), granted: BigInt(row[3]!), leased: BigInt(row[4]!) }));
   }
 
@@ -169,6 +171,7 @@ function windowJson({ subject, ...window }: WindowSpec): unknown {
     time_zone: window.timeZone,
     starts_at: window.startsAt,
     ends_at: window.endsAt,
+    named_only: window.namedOnly === true,
   };
 }
 

@@ -1,13 +1,14 @@
 import { SCHEMA } from '../connection.ts';
 import type { Statement } from '../gated-query.ts';
 import { LOCK_CLASS } from '../migrations.ts';
-import { ALL_TOKENS, amountOf, FRESH_TOKENS, RECORD_COLUMNS, RECORD_FIELDS } from './records.ts';
+import { ALL_TOKENS, FRESH_TOKENS, RECORD_COLUMNS, RECORD_FIELDS } from './records.ts';
+import { BY_INDEX, putWindows } from './windows.ts';
 
 /** Advisory lock of migrations.ts' class: 1 migrations, 2 the sweeper, 3 the rollup. */
 const LOCK_OBJECT = 4;
 
 /** For everything that charges. */
-export const CHARGE_GATE = `SELECT pg_advisory_xact_lock_shared(${LOCK_CLASS}, ${LOCK_OBJECT})`;
+export const CHARGE_GATE = `SELECT pg_advisory_xact_lock_shared(${LOCK_CLASS}, ${LOCK_OBJECT}), ${BY_INDEX}`;
 /** For whoever must see everything that was charged, and nothing charged meanwhile. */
 export const OPEN_GATE = `SELECT pg_advisory_xact_lock(${LOCK_CLASS}, ${LOCK_OBJECT})`;
 
@@ -19,12 +20,19 @@ const NOTES = `${SCHEMA}.in_flight_requests`;
 /** The longest period, and an hour for clocks that are set back. */
 const LONGEST_PERIOD = `interval '32 days'`;
 
+const COUNTED = `f.cost_nano_usd AS nano_usd, ${FRESH_TOKENS('f')} AS tokens, ${ALL_TOKENS('f')} AS all_tokens`;
+
+const covered = (kind: string, from: string, condition: string): string => `
+    SELECT ${from === '' ? '' : 'DISTINCT '}f.id AS record_id, w.id AS window_id, false AS named, ${COUNTED}
+      FROM fresh f${from} JOIN covering w ON w.subject_kind = '${kind}' AND ${condition}
+       AND w.starts_at <= f.admitted_at AND w.ends_at > f.admitted_at AND w.id <> ALL (f.window_ids)`;
+
 /**
  * Which windows pay for which of the records in `fresh`: those that the record names, and those that cover it. The
  * latter are more when a budget was made meanwhile that its replica does not know of yet. Only what a replica counted on
  * comes out of its lease.
  *
- * @returns CTEs, of which the last is `pairs (record_id, window_id, named)`.
+ * @returns CTEs, of which the last is `pairs (record_id, window_id, named, nano_usd, tokens, all_tokens)`.
  */
 const PAIRS = `
   subjects AS (
@@ -35,28 +43,26 @@ const PAIRS = `
      UNION ALL
     SELECT 'organization_pool', '', min(admitted_at), max(admitted_at) FROM fresh HAVING count(*) > 0),
   covering AS MATERIALIZED (
-    SELECT w.id, w.subject_kind, w.subject, w.starts_at, w.ends_at
-      FROM subjects s
-      JOIN ${WINDOWS} w ON w.subject_kind = s.kind AND w.subject = s.subject
-       AND w.starts_at <= s.last AND w.starts_at > s.first - ${LONGEST_PERIOD} AND w.ends_at > s.first),
+    SELECT w.* FROM subjects s CROSS JOIN LATERAL (
+      SELECT w.id, w.subject_kind, w.subject, w.starts_at, w.ends_at FROM ${WINDOWS} w
+       WHERE w.subject_kind = s.kind AND w.subject = s.subject
+         AND w.starts_at <= s.last AND w.starts_at > s.first - ${LONGEST_PERIOD} AND w.ends_at > s.first
+         AND NOT w.named_only
+      OFFSET 0) w),
   pairs AS (
-    SELECT f.id AS record_id, w.id AS window_id, true AS named FROM fresh f, unnest(f.window_ids) w (id)
-     UNION ALL
-    SELECT f.id, w.id, false FROM fresh f
-      JOIN covering w ON w.subject_kind = 'user' AND w.subject = f.sub
-     WHERE w.starts_at <= f.admitted_at AND w.ends_at > f.admitted_at AND w.id <> ALL (f.window_ids)
-     UNION ALL
-    SELECT DISTINCT f.id, w.id, false FROM fresh f, unnest(f.groups) g
-      JOIN covering w ON w.subject_kind = 'group_pool' AND w.subject = g
-     WHERE w.starts_at <= f.admitted_at AND w.ends_at > f.admitted_at AND w.id <> ALL (f.window_ids)
-     UNION ALL
-    SELECT f.id, w.id, false FROM fresh f
-      JOIN covering w ON w.subject_kind = 'organization_pool'
-     WHERE w.starts_at <= f.admitted_at AND w.ends_at > f.admitted_at AND w.id <> ALL (f.window_ids))`;
+    SELECT f.id AS record_id, w.id AS window_id, true AS named, ${COUNTED} FROM fresh f, unnest(f.window_ids) w (id)
+     UNION ALL ${covered('user', '', 'w.subject = f.sub')}
+     UNION ALL ${covered('group_pool', ' CROSS JOIN LATERAL unnest(f.groups) g', 'w.subject = g')}
+     UNION ALL ${covered('organization_pool', '', 'true')})`;
+
+/** In the unit of the window. */
+const inUnit = (prefix: string): string => `
+  CASE w.unit WHEN 'nano_usd' THEN t.${prefix}nano_usd WHEN 'tokens' THEN t.${prefix}tokens
+              ELSE t.${prefix}all_tokens END`;
 
 /**
- * Everything that a settlement does, in the order in which it takes its locks: records by id, windows by id, leases,
- * notes. Whoever takes several of these takes them in this order, so nobody waits in a circle.
+ * Everything that a settlement does, in the order in which it takes its locks: records by id, windows by id, each with the
+ * replica's lease, notes. Whoever takes several of these takes them in this order, so nobody waits in a circle.
  *
  * Rows that are changed are locked first and computed from as locked: that is their newest version, where the statement's
  * own snapshot may have an older one.
@@ -66,47 +72,39 @@ const PAIRS = `
  */
 const settlement = (parts: { batch: string; returns: string }): string => `
   batch AS MATERIALIZED (${parts.batch}),
-  returned AS MATERIALIZED (${parts.returns}),
   inserted AS (
     INSERT INTO ${RECORDS} (${RECORD_COLUMNS.join(', ')}) SELECT ${RECORD_COLUMNS.join(', ')} FROM batch ORDER BY id
     ON CONFLICT (id) DO NOTHING RETURNING id),
   fresh AS MATERIALIZED (SELECT b.* FROM inserted i JOIN batch b ON b.id = i.id),
   ${PAIRS},
-  sums AS MATERIALIZED (
-    SELECT p.window_id,
-           sum(f.cost_nano_usd) AS nano_usd, sum(${FRESH_TOKENS('f')}) AS tokens, sum(${ALL_TOKENS('f')}) AS all_tokens,
-           p.named
-      FROM pairs p JOIN fresh f ON f.id = p.record_id GROUP BY p.window_id, p.named),
-  locked AS MATERIALIZED (
-    SELECT w.id, w.unit, w.spent, w.held
-      FROM (SELECT window_id FROM sums UNION SELECT window_id FROM returned) t
-      JOIN ${WINDOWS} w ON w.id = t.window_id
-     ORDER BY w.id FOR NO KEY UPDATE OF w),
-  leased AS MATERIALIZED (
-    SELECT l.window_id, l.amount FROM locked w JOIN ${LEASES} l ON l.replica_id = $1::uuid AND l.window_id = w.id
-       FOR NO KEY UPDATE OF l),
-  charged AS (
-    SELECT w.id, sum(c.amount)::bigint AS amount, sum(c.amount) FILTER (WHERE s.named) AS leased
-      FROM locked w JOIN sums s ON s.window_id = w.id,
-           LATERAL (SELECT CASE w.unit WHEN 'nano_usd' THEN s.nano_usd WHEN 'tokens' THEN s.tokens
-                                       ELSE s.all_tokens END AS amount) c
-     GROUP BY w.id),
+  totals AS MATERIALIZED (
+    SELECT window_id,
+           sum(nano_usd) AS nano_usd, sum(tokens) AS tokens, sum(all_tokens) AS all_tokens,
+           sum(nano_usd) FILTER (WHERE named) AS named_nano_usd, sum(tokens) FILTER (WHERE named) AS named_tokens,
+           sum(all_tokens) FILTER (WHERE named) AS named_all_tokens, sum(returned) AS returned
+      FROM (SELECT window_id, named, nano_usd, tokens, all_tokens, 0 AS returned FROM pairs
+             UNION ALL
+            SELECT window_id, false, 0, 0, 0, amount FROM (${parts.returns}) r) p
+     GROUP BY window_id ORDER BY window_id),
   moves AS MATERIALIZED (
-    SELECT w.id, w.spent, w.held, coalesce(c.amount, 0) AS charged, coalesce(l.amount, 0) AS leased,
-           least(coalesce(l.amount, 0), coalesce(c.leased, 0) + coalesce(r.amount, 0))::bigint AS given
-      FROM locked w
-      LEFT JOIN charged c ON c.id = w.id
-      LEFT JOIN leased l ON l.window_id = w.id
-      LEFT JOIN (SELECT window_id, sum(amount) AS amount FROM returned GROUP BY window_id) r ON r.window_id = w.id),
-  updated AS (
-    UPDATE ${WINDOWS} w SET spent = w.spent + m.charged, held = w.held - m.given
-      FROM moves m WHERE w.id = m.id AND (m.charged <> 0 OR m.given <> 0)),
+    SELECT w.id, w.spent, w.held, ${inUnit('')}::bigint AS charged, coalesce(l.amount, 0) AS leased,
+           least(coalesce(l.amount, 0), coalesce(${inUnit('named_')}, 0) + t.returned)::bigint AS given
+      FROM totals t
+     CROSS JOIN LATERAL (
+           SELECT w.id, w.unit, w.spent, w.held FROM ${WINDOWS} w WHERE w.id = t.window_id FOR NO KEY UPDATE) w
+      LEFT JOIN LATERAL (
+           SELECT l.amount FROM ${LEASES} l
+            WHERE l.replica_id = $1::uuid AND l.window_id = w.id FOR NO KEY UPDATE) l ON true),
+  updated AS (${putWindows(
+    `SELECT id, spent + charged, held - given FROM moves WHERE charged <> 0 OR given <> 0`,
+  )}),
   emptied AS (
-    DELETE FROM ${LEASES} l USING moves m
-     WHERE l.replica_id = $1::uuid AND l.window_id = m.id AND m.given > 0 AND m.given = m.leased),
+    DELETE FROM ${LEASES} WHERE replica_id = $1::uuid
+       AND window_id = ANY (ARRAY(SELECT id FROM moves WHERE given > 0 AND given = leased))),
   lessened AS (
-    UPDATE ${LEASES} l SET amount = l.amount - m.given FROM moves m
-     WHERE l.replica_id = $1::uuid AND l.window_id = m.id AND m.given > 0 AND m.given < m.leased)`;
+    INSERT INTO ${LEASES} (replica_id, window_id, amount)
+    SELECT $1::uuid, id, leased - given FROM moves WHERE given > 0 AND given < leased
+    ON CONFLICT (replica_id, window_id) DO UPDATE SET amount = excluded.amount)`;
 
 /**
  * `$1` replica, `$2` settlements, `$3` returns, both as JSON. Rows: how many of the records are new, then window, spent,
@@ -120,7 +118,7 @@ export const SETTLE: Statement = {
       SELECT DISTINCT ON (id) * FROM json_to_recordset($2::json) AS r (${RECORD_FIELDS}, window_ids uuid[]) ORDER BY id`,
     returns: `SELECT * FROM json_to_recordset($3::json) AS r (window_id uuid, amount bigint)`,
   })},
-  forgotten AS (DELETE FROM ${NOTES} n USING batch b WHERE n.id = b.id)
+  forgotten AS (DELETE FROM ${NOTES} WHERE id = ANY (ARRAY(SELECT id FROM batch)))
   SELECT i.count, m.id, m.spent + m.charged, m.held - m.given, m.leased - m.given
     FROM (SELECT count(*) FROM inserted) i LEFT JOIN moves m ON true`,
 };
@@ -167,21 +165,21 @@ export const CORRECT: Statement = {
   WITH batch AS MATERIALIZED (
     SELECT DISTINCT ON (id) * FROM json_to_recordset($1::json) AS r (${RECORD_FIELDS}, window_ids uuid[]) ORDER BY id),
   floors AS MATERIALIZED (
-    SELECT u.* FROM batch b JOIN ${RECORDS} u ON u.id = b.id
-     WHERE u.outcome = 'abandoned' AND b.outcome <> 'abandoned' ORDER BY u.id FOR NO KEY UPDATE OF u),
+    SELECT u.* FROM batch b CROSS JOIN LATERAL (
+      SELECT u.* FROM ${RECORDS} u
+       WHERE u.id = b.id AND u.outcome = 'abandoned' AND b.outcome <> 'abandoned' FOR NO KEY UPDATE) u),
   fresh AS MATERIALIZED (SELECT b.* FROM floors u JOIN batch b ON b.id = u.id),
   ${PAIRS},
-  locked AS MATERIALIZED (
-    SELECT w.id, w.unit, w.spent, w.held
-      FROM (SELECT DISTINCT window_id FROM pairs) t JOIN ${WINDOWS} w ON w.id = t.window_id
-     ORDER BY w.id FOR NO KEY UPDATE OF w),
+  differences AS MATERIALIZED (
+    SELECT p.window_id, sum(p.nano_usd - f.cost_nano_usd) AS nano_usd, sum(p.tokens - (${FRESH_TOKENS('f')})) AS tokens,
+           sum(p.all_tokens - (${ALL_TOKENS('f')})) AS all_tokens
+      FROM pairs p JOIN floors f ON f.id = p.record_id GROUP BY p.window_id ORDER BY p.window_id),
   moves AS MATERIALIZED (
-    SELECT w.id, w.spent, w.held,
-           sum((${amountOf('f', 'w.unit')}) - (${amountOf('u', 'w.unit')}))::bigint AS charged
-      FROM pairs p JOIN locked w ON w.id = p.window_id
-      JOIN fresh f ON f.id = p.record_id JOIN floors u ON u.id = p.record_id
-     GROUP BY w.id, w.spent, w.held),
-  updated AS (UPDATE ${WINDOWS} w SET spent = w.spent + m.charged FROM moves m WHERE w.id = m.id AND m.charged <> 0),
+    SELECT w.id, w.spent, w.held, ${inUnit('')}::bigint AS charged
+      FROM differences t
+     CROSS JOIN LATERAL (
+           SELECT w.id, w.unit, w.spent, w.held FROM ${WINDOWS} w WHERE w.id = t.window_id FOR NO KEY UPDATE) w),
+  updated AS (${putWindows(`SELECT id, spent + charged, held FROM moves WHERE charged <> 0`)}),
   corrected AS (
     UPDATE ${RECORDS} u SET settled_at = clock_timestamp(),
            ${RECORD_COLUMNS.filter((column) => column !== 'id')

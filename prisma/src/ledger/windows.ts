@@ -2,6 +2,26 @@ import { SCHEMA } from '../connection.ts';
 import type { Statement } from '../gated-query.ts';
 import { amountOf } from './records.ts';
 
+/**
+ * The ledger's statements are planned once for tables of any size: what they look up, they look up by an index, one row after
+ * the other (LATERAL), and what they change they find by its key (ON CONFLICT, = ANY). A plan made for ten windows would
+ * read all of them when there are ten thousand.
+ */
+export const BY_INDEX = `set_config('enable_seqscan', 'off', true)`;
+
+/**
+ * Changes windows that this statement has locked. They are there, so nothing is inserted, and the values that are
+ * required and never seen are any.
+ *
+ * @param source Selects id, spent and held, as they are to be, and `columns`.
+ */
+export const putWindows = (source: string, columns: readonly string[] = []): string => `
+  INSERT INTO ${SCHEMA}.budget_windows (${['id', 'spent', 'held', ...columns].join(', ')},
+         subject_kind, subject, unit, period, time_zone, starts_at, ends_at)
+  SELECT m.*, '', '', 'nano_usd', 'daily', '', 'epoch', 'epoch' FROM (${source}) m
+  ON CONFLICT (id) DO UPDATE
+     SET ${['spent', 'held', ...columns].map((column) => `${column} = excluded.${column}`).join(', ')}`;
+
 /** `$1` window ids. Rows: window, spent, held. */
 export const WINDOW_STATES: Statement = {
   name: 'claude_gateway_window_states',
@@ -13,7 +33,7 @@ const spentBy = (kind: string, condition: string): string => `
     SELECT m.id, sum(${amountOf('u', 'm.unit')}) AS amount
       FROM missing m JOIN ${SCHEMA}.usage_records u
         ON u.admitted_at >= m.starts_at AND u.admitted_at < m.ends_at AND ${condition}
-     WHERE m.subject_kind = '${kind}' GROUP BY m.id`;
+     WHERE m.subject_kind = '${kind}' AND NOT m.named_only GROUP BY m.id`;
 
 /**
  * `$1` windows as JSON. Makes those that are missing, with what the records say. Behind OPEN_GATE nobody settles
@@ -25,7 +45,7 @@ export const OPEN_WINDOWS: Statement = {
   WITH wanted AS MATERIALIZED (
     SELECT DISTINCT ON (id) * FROM json_to_recordset($1::json) AS r (
       id uuid, subject_kind text, subject text, unit ${SCHEMA}.budget_unit, period ${SCHEMA}.budget_period,
-      time_zone text, starts_at timestamptz, ends_at timestamptz)),
+      time_zone text, starts_at timestamptz, ends_at timestamptz, named_only boolean)),
   missing AS MATERIALIZED (
     SELECT r.* FROM wanted r WHERE NOT EXISTS (SELECT FROM ${SCHEMA}.budget_windows w WHERE w.id = r.id)),
   sums AS (
@@ -36,8 +56,10 @@ export const OPEN_WINDOWS: Statement = {
     ${spentBy('organization_pool', 'true')}),
   opened AS (
     INSERT INTO ${SCHEMA}.budget_windows
-           (id, subject_kind, subject, unit, period, time_zone, starts_at, ends_at, spent, held)
-    SELECT m.*, coalesce(s.amount, 0)::bigint, 0 FROM missing m LEFT JOIN sums s ON s.id = m.id
+           (id, subject_kind, subject, unit, period, time_zone, starts_at, ends_at, named_only, spent, held)
+    SELECT m.id, m.subject_kind, m.subject, m.unit, m.period, m.time_zone, m.starts_at, m.ends_at, m.named_only,
+           coalesce(s.amount, 0)::bigint, 0
+      FROM missing m LEFT JOIN sums s ON s.id = m.id
     RETURNING id, spent, held)
   SELECT id, spent, held FROM opened
    UNION ALL
