@@ -80,6 +80,7 @@ CREATE TABLE "budget_windows" (
     "time_zone" TEXT NOT NULL,
     "starts_at" TIMESTAMPTZ(3) NOT NULL,
     "ends_at" TIMESTAMPTZ(3) NOT NULL,
+    "named_only" BOOLEAN NOT NULL DEFAULT false,
     "spent" BIGINT NOT NULL,
     "held" BIGINT NOT NULL,
     "cap" BIGINT,
