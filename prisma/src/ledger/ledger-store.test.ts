@@ -181,6 +181,22 @@ describe.each(POSTGRES_VERSIONS)('the ledger on PostgreSQL %i', (version) => {
       const organization = newWindow({ kind: 'organization_pool' }, yesterday);
       expect(await ledger.openWindows([organization])).toMatchObject([{ spent: 11n }]);
     });
+
+    it('that count only what names them start at nothing', async () => {
+      const group = randomUUID();
+      const ledger = await ledgerWith();
+      const settle = (...windows: WindowSpec[]) =>
+        ledger.settle(randomUUID(), {
+          settlements: [newSettlement(windows, { groups: [group] })],
+          returns: [],
+        });
+      await settle();
+      const window = newWindow({ kind: 'group_pool', group }, { namedOnly: true });
+      expect(await ledger.openWindows([window])).toMatchObject([{ spent: 0n }]);
+      await settle();
+      await settle(window);
+      expect(await stateOf(ledger, window)).toEqual([10n, 0n]);
+    });
   });
 
   describe('replicas', () => {
