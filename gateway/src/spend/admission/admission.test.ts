@@ -417,6 +417,18 @@ describe('other modes', () => {
     answer(short, { input_tokens: 1, output_tokens: 10 });
   });
 
+  it('bounded shrinks the output to what is left beside the rounds that are expected', async () => {
+    const limits = [limit({ amount: (DOLLAR * 7n) / 10n, mode: 'bounded', whenShort: 'shrink_output' })];
+    const spend = await bed({ limits, count: () => 10 });
+    const tools = [{ type: 'web_search_20250305', name: 'web_search', max_uses: 8 }];
+    const admitted = await spend.admit(callOf({ maxTokens: 64_000, body: { tools } }));
+    // Four times 523 tokens and 90,000 of results, written to a cache, and three searches; the rest is output.
+    const rest = (DOLLAR * 7n) / 10n - ((4n * 523n + 90_000n) * INPUT * 5n) / 4n - (3n * DOLLAR) / 100n;
+    expect((JSON.parse(String(admitted.body)) as { max_tokens: number }).max_tokens).toBe(
+      Number(rest / OUTPUT),
+    );
+  });
+
   it('of tokens counts tokens, without those that were read from a cache', async () => {
     const limits = [limit({ unit: 'tokens', amount: 5_000n })];
     const spend = await bed({ limits });
@@ -528,6 +540,44 @@ describe('however a request ends', () => {
     observer.onResponseBytes(Buffer.from('{"type":"message","content":[{"type":"text","text":"12345678"}]}'));
     observer.onResponseEnd(endOf());
     expect(spend.records).toMatchObject([{ inputTokens: input, outputTokens: 16, outcome: 'partial' }]);
+  });
+
+  it('an answer that broke off is charged no more output than was asked for', async () => {
+    for (const limits of [[], [limit()]]) {
+      const spend = await bed({ limits });
+      const admitted = await spend.admit(callOf({ maxTokens: 10 }));
+      admitted.observer.onResponseStart(200, { 'content-type': 'text/event-stream' }, 'first');
+      const delta = {
+        type: 'content_block_delta',
+        index: 0,
+        delta: { type: 'text_delta', text: 'x'.repeat(400) },
+      };
+      admitted.observer.onResponseBytes(
+        Buffer.from(
+          'data: {"type":"message_start","message":{"usage":{"input_tokens":7,"output_tokens":1}}}\n\n' +
+            `data: ${JSON.stringify(delta)}\n\n`,
+        ),
+      );
+      admitted.observer.onResponseEnd(endOf({ ending: 'upstream_cut' }));
+      expect(spend.records).toMatchObject([
+        { inputTokens: 7, outputTokens: 10, costNanoUsd: 7n * INPUT + 10n * OUTPUT, outcome: 'partial' },
+      ]);
+    }
+  });
+
+  it('an answer that broke off is charged no more than its output was lowered to', async () => {
+    const spend = await bed({
+      limits: [limit({ amount: DOLLAR / 5n, whenShort: 'shrink_output' })],
+      count: () => 10,
+    });
+    const admitted = await spend.admit(callOf({ maxTokens: 32_000 }));
+    const { max_tokens: lowered } = JSON.parse(String(admitted.body)) as { max_tokens: number };
+    admitted.observer.onResponseStart(200, { 'content-type': 'application/json' }, 'first');
+    admitted.observer.onResponseBytes(
+      Buffer.from(`{"type":"message","content":[{"type":"text","text":"${'x'.repeat(100_000)}`),
+    );
+    admitted.observer.onResponseEnd(endOf({ ending: 'upstream_cut' }));
+    expect(spend.records).toMatchObject([{ outputTokens: lowered, outcome: 'partial' }]);
   });
 
   it('an empty answer costs nothing', async () => {

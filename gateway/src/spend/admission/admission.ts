@@ -15,7 +15,7 @@ import { decisiveOf, limitReached, limitsUnavailable, type Blocked } from '../st
 import { wholeCents } from '../standing/wording.ts';
 import type { AppliedCap, CapSnapshot, Hold, HoldResult, Ledger, PriceBook, Shortage } from '../types.ts';
 import type { AdmissionCall, Admitted } from './call.ts';
-import { leastOf, loweredOf, needOf, needsOf, type Estimate } from './estimate.ts';
+import { heldOf, leastOf, loweredOf, needOf, needsOf, type Estimate } from './estimate.ts';
 import { OpenCall, type OpenCallDeps } from './open-call.ts';
 import { OutputForecast } from './output-forecast.ts';
 
@@ -225,11 +225,13 @@ class Admission<C extends AdmissionCall> {
   ): Admitted | Promise<Admitted> {
     if (this.#askNextPools(short)) return this.#hold(estimate);
     if (this.#shrinks++ === MOST_SHRINKS || !canShrink(short)) throw this.#short(shortages);
+    const mode = short.every(({ limit }) => limit.mode === 'bounded') ? 'bounded' : 'strict';
     const shrunk = shrinkOutput({
       request: this.#call.request,
       bound: estimate.bound,
       rates: estimate.rates,
       left: leftOf(short, shortages),
+      held: (bound) => heldOf(mode, bound, estimate.expectedOutput),
       floor: this.#deps.enforcement.min_output_tokens,
     });
     if (shrunk.state === 'impossible') throw this.#short(shortages);
@@ -245,6 +247,7 @@ class Admission<C extends AdmissionCall> {
       snapshot: this.#snapshot,
       caps: this.#caps,
       hold,
+      bound: this.#estimate?.bound,
       closeToCap: this.#closeToCap || this.#isClose(hold),
     });
     return this.#body === undefined ? { observer } : { observer, body: this.#body };

@@ -1,6 +1,6 @@
 import type { BodyBound } from '../bound/body-bound.ts';
 import type { BoundRequest } from '../bound/request.ts';
-import type { AppliedCap, Rates, WindowNeed } from '../types.ts';
+import type { AppliedCap, Rates, RequestBound, WindowNeed } from '../types.ts';
 
 /** How much a request may use, for every way in which a cap may count it. */
 export interface Estimate {
@@ -11,11 +11,33 @@ export interface Estimate {
   readonly expectedOutput: number;
 }
 
+/** How often tools at the upstream are expected to be used by one request; searches, once each time. */
+const EXPECTED_ROUNDS = 3;
+/** What each round is expected to read of their results, those of the rounds before included. */
+const EXPECTED_RESULT_TOKENS = 30_000;
+
+/**
+ * What is held in a cap of a mode. Strict: the worst case, in which each round of server tools reads a whole context
+ * window. Bounded: output as it was up to now; of server tools at most three rounds, each of which reads the prompt again
+ * and 30,000 tokens of results, and as many searches; a compaction reads the prompt once more. Never more than strict.
+ */
+export function heldOf(mode: 'strict' | 'bounded', bound: BodyBound, expectedOutput: number): RequestBound {
+  if (mode === 'strict') return bound;
+  const { promptTokens, promptReads, serverRounds } = bound;
+  const rounds = Math.min(serverRounds, EXPECTED_ROUNDS);
+  const expectedInput = promptReads * promptTokens + rounds * (promptTokens + EXPECTED_RESULT_TOKENS);
+  return {
+    ...bound,
+    inputTokens: Math.min(bound.inputTokens, expectedInput),
+    outputTokens: Math.min(bound.outputTokens, expectedOutput),
+    webSearches: Math.min(bound.webSearches, EXPECTED_ROUNDS),
+  };
+}
+
 /** What a request needs of one cap's window: its worst case, or what its mode holds instead. 0 where nothing is held. */
 export function needOf({ limit }: AppliedCap, { bound, rates, expectedOutput }: Estimate): bigint {
   if (limit.mode === 'postpaid') return 0n;
-  const held =
-    limit.mode === 'strict' ? bound : withOutput(bound, Math.min(bound.outputTokens, expectedOutput));
+  const held = heldOf(limit.mode, bound, expectedOutput);
   if (limit.unit !== 'nano_usd') return BigInt(held.inputTokens) + BigInt(held.outputTokens);
   let most = 0n;
   for (const rate of rates) {
@@ -55,11 +77,8 @@ export function leastOf(bound: BodyBound, floor: number): BodyBound {
 
 /** The bound of a request whose output was lowered as far as it may be. */
 export function loweredOf(bound: BodyBound, floor: number): BodyBound {
-  return withOutput(bound, Math.min(bound.outputTokens, bound.answers * floor));
-}
-
-function withOutput(bound: BodyBound, outputTokens: number): BodyBound {
-  return outputTokens === bound.outputTokens ? bound : { ...bound, outputTokens };
+  const lowered = bound.answers * floor + bound.serverOutputTokens;
+  return { ...bound, outputTokens: Math.min(bound.outputTokens, lowered) };
 }
 
 /** What is taken for one token where nobody counted. */

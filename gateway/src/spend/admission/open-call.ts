@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 import type { TokenUsage, UsageRecord } from '@claude-gateway/prisma';
+import { boundOf, type BodyBound } from '../bound/body-bound.ts';
 import { contextWindowOf } from '../bound/context-window.ts';
 import { createMeter } from '../meter/meter.ts';
 import { standingHeaders } from '../standing/standing.ts';
@@ -26,6 +27,8 @@ export interface Ticket {
   readonly snapshot: CapSnapshot;
   readonly caps: readonly AppliedCap[];
   readonly hold: Hold;
+  /** What it was admitted with; undefined where no cap asked for it. */
+  readonly bound: BodyBound | undefined;
   /** Whether the next request of the conversation may not fit by its cheap bound. */
   readonly closeToCap: boolean;
 }
@@ -99,11 +102,19 @@ export class OpenCall implements CallObserver {
     if (usage.outcome === 'complete') this.#deps.onComplete(this.#call, usage, this.#ticket.closeToCap);
   }
 
-  /** What is charged: the upstream's counts, and an estimate of the input where they are missing. */
-  #billed(usage: MeteredUsage, end: CallEnd): TokenUsage {
+  /** What is charged: the upstream's counts, and estimates where they are missing. */
+  #billed(metered: MeteredUsage, end: CallEnd): TokenUsage {
+    const usage = metered.outcome === 'partial' ? this.#limited(metered) : metered;
     if (usage.inputCounted) return usage;
     if (usage.outputTokens > 0 || usage.webSearches > 0) return { ...usage, inputTokens: this.#input() };
     return end.ending === 'client_gone' ? this.#floor() : usage;
+  }
+
+  /** Nobody writes more than was asked for, however many characters it is: so no estimate exceeds what was held. */
+  #limited(usage: MeteredUsage): MeteredUsage {
+    const { request, model } = this.#call;
+    const { outputTokens } = this.#ticket.bound ?? boundOf(request, model);
+    return usage.outputTokens > outputTokens ? { ...usage, outputTokens } : usage;
   }
 
   /** The least that the request can have cost: its input, read from a cache. */

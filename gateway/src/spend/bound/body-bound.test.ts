@@ -17,6 +17,8 @@ describe('the input of a request', () => {
   it('is at most its bytes and what the upstream adds', () => {
     expect(bound(hello)).toEqual({
       promptTokens: length(hello) + PROMPT_OVERHEAD,
+      promptReads: 1,
+      serverRounds: 0,
       serverTokens: 0,
       serverOutputTokens: 0,
       answers: 1,
@@ -138,21 +140,67 @@ describe('tools at the upstream', () => {
       expect(bound({ ...hello, mcp_servers }, SMALL).serverTokens).toBe(0);
     }
   });
+});
 
-  it('may compact the conversation, which is an answer more', () => {
-    const managed = (...types: string[]) => ({
-      ...hello,
-      context_management: { edits: types.map((type) => ({ type })) },
+describe('compaction at the upstream', () => {
+  const managed = (...types: string[]) => ({
+    ...hello,
+    context_management: { edits: types.map((type) => ({ type })) },
+  });
+  const compacts = { promptReads: 2, answers: 2, outputTokens: 2000 };
+
+  it('is no matter of edits that only leave something out', () => {
+    const cleared = managed('clear_thinking_20251015', 'clear_tool_uses_20250919');
+    for (const body of [cleared, managed(), { ...hello, context_management: null }]) {
+      expect(bound(body)).toMatchObject({ promptReads: 1, answers: 1, serverTokens: 0, outputTokens: 1000 });
+      expect(bound(body).inputTokens).toBe(length(body) + PROMPT_OVERHEAD);
+    }
+  });
+
+  it('reads the prompt once more, and writes a summary that is read again', () => {
+    const body = managed('clear_thinking_20251015', 'compact_20260112');
+    expect(bound(body)).toMatchObject({
+      ...compacts,
+      serverTokens: 1000,
+      inputTokens: 2 * (length(body) + PROMPT_OVERHEAD) + 1000,
     });
-    expect(bound(managed('clear_thinking_20251015', 'clear_tool_uses_20250919'), SMALL)).toMatchObject({
-      serverTokens: 0,
-      outputTokens: 1000,
+    expect(withPromptTokens(bound(body), 100)).toMatchObject({ promptTokens: 100, inputTokens: 1200 });
+    expect(bound({ ...body, max_tokens: undefined }).outputTokens).toBe(2 * 128_000);
+  });
+
+  it('may come before each round of tools', () => {
+    const tools = [{ type: 'web_search_20250305', name: 'web_search', max_uses: 3 }];
+    const body = { ...managed('compact_20260112'), tools };
+    expect(bound(body, SMALL)).toMatchObject({
+      promptReads: 2,
+      serverRounds: 3,
+      serverTokens: 6 * 200_000 + 1000,
+      answers: 5,
+      outputTokens: 5000,
     });
-    expect(bound(managed('compact_20260112'), SMALL)).toMatchObject({
-      serverTokens: 200_000,
-      outputTokens: 2000,
-      answers: 2,
-    });
+    const advised = { ...body, tools: [{ type: 'advisor_20260301', name: 'advisor', max_uses: 2 }] };
+    // Two rounds of the model and its compactions, and the advisor reads twice.
+    expect(bound(advised, SMALL)).toMatchObject({ serverTokens: 6 * 200_000 + 1000, answers: 4 });
+  });
+
+  it.each([
+    ['unknown edits', '{"edits":[{"type":"condense_20270101"}]}'],
+    ['escapes in the type', '{"edits":[{"type":"c\\u006fmpact_20260112"}]}'],
+    ['escapes in a name', '{"\\u0065dits":[{"type":"compact_20260112"}]}'],
+    ['a type that stands twice', '{"edits":[{"type":"compact_20260112","type":"clear_thinking_20251015"}]}'],
+    ['edits that stand twice', '{"edits":[{"type":"comp\\u0061ct_20260112"}],"edits":[]}'],
+    ['edits that are no list', '{"edits":{"type":"compact_20260112"}}'],
+    ['what cannot be read', '{"edits":[{"type":"\\x"}]}'],
+    ['another type', '"compact_20260112"'],
+  ])('is taken for possible with %s', (_, management) => {
+    const plain = JSON.stringify({ ...hello, context_management: 0 });
+    const { start, end } = boundRequest(plain).fields.context_management ?? { start: 0, end: 0 };
+    const body = Buffer.from(plain.slice(0, start) + management + plain.slice(end));
+    const { fields, ...request } = boundRequest(plain);
+    const context_management = { start, end: start + management.length };
+    expect(boundOf({ ...request, body, fields: { ...fields, context_management } }, LARGE)).toMatchObject(
+      compacts,
+    );
   });
 });
 

@@ -8,14 +8,18 @@ import { serverWorkOf } from './server-tools.ts';
  * any byte-level encoding; what has no bytes is counted apart.
  */
 export interface BodyBound extends RequestBound {
-  /** The part of `inputTokens` that the body itself makes; {@link withPromptTokens} puts a better count in its place. */
+  /** What the body itself makes, read once; {@link withPromptTokens} puts a better count in its place. */
   readonly promptTokens: number;
-  /** The rest: what tools at the upstream may bring. */
+  /** How often `inputTokens` has that: twice when the upstream may compact the conversation first. */
+  readonly promptReads: 1 | 2;
+  /** How often the model may be sampled again for tools at the upstream; each time, `inputTokens` has the whole window. */
+  readonly serverRounds: number;
+  /** The rest of `inputTokens`: what tools at the upstream may bring, and summaries. */
   readonly serverTokens: number;
   /** The part of `outputTokens` that `max_tokens` does not limit. */
   readonly serverOutputTokens: number;
-  /** How often the model may answer at up to `max_tokens`: twice when the upstream may compact the conversation. */
-  readonly answers: 1 | 2;
+  /** How often the model may write up to `max_tokens`: its answer, and each summary when the upstream may compact. */
+  readonly answers: number;
 }
 
 /** What the upstream adds by itself: prompts for tools and thinking, the markup of messages. Measured: some hundreds. */
@@ -34,18 +38,29 @@ export function boundOf(request: BoundRequest, model: string): BodyBound {
   const { body, fields, words } = request;
   const window = contextWindowOf(request, model);
   const server = serverWorkOf(request);
-  const compacts = mayCompact(request);
-  const answers = compacts ? 2 : 1;
+  const maxTokens = Math.min(window, maxTokensOf(request) ?? MOST_OUTPUT);
   const promptTokens = Math.min(window, promptTokensOf(request));
-  const serverTokens = (server.rounds + (compacts ? 1 : 0)) * window;
   const serverOutputTokens = server.consultations * MOST_OUTPUT;
+  let promptReads: 1 | 2 = 1;
+  let answers = 1;
+  let serverTokens = server.rounds * window;
+  if (mayCompact(request)) {
+    // Before each sampling the upstream looks whether to compact: that reads what the sampling would have read, and
+    // writes a summary, which the sampling then reads. An advisor is not sampled again by itself.
+    const againForTools = server.rounds - server.consultations;
+    promptReads = 2;
+    answers = 2 + againForTools;
+    serverTokens += againForTools * window + maxTokens;
+  }
   return {
     promptTokens,
+    promptReads,
+    serverRounds: server.rounds,
     serverTokens,
     serverOutputTokens,
     answers,
-    inputTokens: promptTokens + serverTokens,
-    outputTokens: answers * Math.min(window, maxTokensOf(request) ?? MOST_OUTPUT) + serverOutputTokens,
+    inputTokens: promptReads * promptTokens + serverTokens,
+    outputTokens: answers * maxTokens + serverOutputTokens,
     webSearches: server.webSearches,
     cacheWrites: words['1h'] > 0 ? '1h' : words.cache_control > 0 || server.rounds > 0 ? '5m' : 'none',
     fastMode: fields.speed !== undefined && valueOf({ body, fields }, 'speed') !== 'standard',
@@ -55,7 +70,7 @@ export function boundOf(request: BoundRequest, model: string): BodyBound {
 /** The same request with a better bound of what its body makes; never a worse one. */
 export function withPromptTokens(bound: BodyBound, promptTokens: number): BodyBound {
   if (promptTokens >= bound.promptTokens) return bound;
-  return { ...bound, promptTokens, inputTokens: promptTokens + bound.serverTokens };
+  return { ...bound, promptTokens, inputTokens: bound.promptReads * promptTokens + bound.serverTokens };
 }
 
 /** `max_tokens` as it stands in the body; undefined when it is missing or no count. */
@@ -73,11 +88,16 @@ function promptTokensOf({ body, fields, words }: BoundRequest): number {
   return body.length + PROMPT_OVERHEAD + words.image * IMAGE_TOKENS + shownAgain;
 }
 
+/** Whether the upstream may summarize the conversation and go on: unless every edit only leaves something out. */
 function mayCompact(request: BoundRequest): boolean {
-  if (request.fields.context_management === undefined) return false;
+  const { body, fields } = request;
+  const { context_management: span } = fields;
+  if (span === undefined) return false;
   const management = valueOf(request, 'context_management');
   if (management === null) return false;
   const edits: unknown = isObject(management) ? management['edits'] : undefined;
   if (!Array.isArray(edits)) return true;
-  return !edits.every((edit) => isObject(edit) && /^clear_/.test(String(edit['type'])));
+  if (!edits.every((edit) => isObject(edit) && /^clear_/.test(String(edit['type'])))) return true;
+  // Where a name stands twice, the upstream may take the one that JSON.parse does not.
+  return /compact|\\u/.test(body.toString('latin1', span.start, span.end));
 }

@@ -141,6 +141,25 @@ describe('shrinkOutput', () => {
     });
   });
 
+  it('fits what is held instead of the worst case, where less is', () => {
+    const searching = { ...body, tools: [{ type: 'web_search_20250305', name: 'web_search', max_uses: 8 }] };
+    const request = boundRequest(searching);
+    const bound = boundOf(request, MODEL);
+    const result = shrinkOutput({
+      request,
+      bound,
+      rates: PRICES,
+      left: { tokens: 5777n },
+      held: (lowered) => ({ ...lowered, inputTokens: 5000 }),
+      floor: 1,
+    });
+    // The worst case stays whole: other caps hold that.
+    expect(result).toMatchObject({
+      maxTokens: 777,
+      bound: { outputTokens: 777, inputTokens: bound.inputTokens },
+    });
+  });
+
   it('ends for a max_tokens beyond all numbers', () => {
     const huge = boundRequest({ ...body, max_tokens: 1e300 });
     const bound = boundOf(huge, MODEL);

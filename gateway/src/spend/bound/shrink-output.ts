@@ -1,4 +1,4 @@
-import type { Rates } from '../types.ts';
+import type { Rates, RequestBound } from '../types.ts';
 import { maxTokensOf, type BodyBound } from './body-bound.ts';
 import { isObject, valueOf, type BoundRequest, type MemberSpan } from './request.ts';
 
@@ -16,6 +16,8 @@ export interface ShrinkRequest {
   /** Of every upstream that may answer. */
   readonly rates: readonly Rates[];
   readonly left: Remainder;
+  /** What has to fit instead of the worst case, where less is held; grows with it. */
+  readonly held?: (bound: BodyBound) => RequestBound;
   /** The least `max_tokens` that is of use. */
   readonly floor: number;
 }
@@ -35,7 +37,7 @@ export type ShrinkResult =
 const LEAST_THINKING_BUDGET = 1024;
 
 /** Finds the largest `max_tokens` with which a request fits, and writes it into the body. */
-export function shrinkOutput({ request, bound, rates, left, floor }: ShrinkRequest): ShrinkResult {
+export function shrinkOutput({ request, bound, rates, left, held, floor }: ShrinkRequest): ShrinkResult {
   const asked = maxTokensOf(request);
   const { max_tokens: span } = request.fields;
   if (asked === undefined || span === undefined) return { state: 'impossible', reason: 'body' };
@@ -44,7 +46,10 @@ export function shrinkOutput({ request, bound, rates, left, floor }: ShrinkReque
     outputTokens: Math.min(bound.outputTokens, bound.answers * maxTokens + bound.serverOutputTokens),
   });
   const most = Math.min(asked, (bound.outputTokens - bound.serverOutputTokens) / bound.answers);
-  const affordable = largest(most, (maxTokens) => fits(withOutput(maxTokens), rates, left));
+  const affordable = largest(most, (maxTokens) => {
+    const lowered = withOutput(maxTokens);
+    return fits(held === undefined ? lowered : held(lowered), rates, left);
+  });
   if (affordable === undefined) return { state: 'impossible', reason: 'input' };
   if (affordable < Math.max(1, floor)) return { state: 'impossible', reason: 'floor' };
 
@@ -64,7 +69,7 @@ export function shrinkOutput({ request, bound, rates, left, floor }: ShrinkReque
 }
 
 /** Whether a request's worst case is within what is left. */
-export function fits(bound: BodyBound, rates: readonly Rates[], left: Remainder): boolean {
+export function fits(bound: RequestBound, rates: readonly Rates[], left: Remainder): boolean {
   const { nanoUsd, tokens } = left;
   if (tokens !== undefined && BigInt(bound.inputTokens) + BigInt(bound.outputTokens) > tokens) return false;
   return nanoUsd === undefined || rates.every((price) => price.ceiling(bound) <= nanoUsd);
