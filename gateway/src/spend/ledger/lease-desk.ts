@@ -11,6 +11,8 @@ const RECALL_ROUNDS_MS = [25, 75, 200] as const;
 const RECALL_EVERY_MS = 1_000;
 /** A request waits this long for PostgreSQL, in ms. The reference waits as long. */
 const PATIENCE_MS = 2_000;
+/** And so long while the ones before waited in vain. */
+const PATIENCE_WHILE_AWAY_MS = 100;
 /** Largest number of windows in one statement. */
 const BATCH = 500;
 
@@ -28,7 +30,7 @@ export interface LeaseDeskDeps {
   /** What a request got in part, in these windows, is not needed after all. */
   readonly onRefused: (accounts: Iterable<Account>) => void;
   /** A call failed, and may have been carried out all the same. */
-  readonly onUncertain: (error: unknown) => void;
+  readonly onUncertain: (error: unknown, accounts: readonly Account[]) => void;
 }
 
 interface Waiter {
@@ -54,6 +56,8 @@ export class LeaseDesk {
   readonly #due = new Set<Account>();
   #calling: Promise<void> | undefined;
   #paused = 0;
+  /** PostgreSQL has not answered the last call, or not in time. */
+  #away = false;
   /** Grows with each call, at its start and at its end. */
   epoch = 0;
 
@@ -73,7 +77,13 @@ export class LeaseDesk {
         awaited: new Set(),
         wanted: new Map(),
         resolve,
-        patience: setTimeout(() => this.#end(waiter, { state: 'unavailable' }), PATIENCE_MS),
+        patience: setTimeout(
+          () => {
+            this.#away ||= waiter.awaited.size > 0;
+            this.#end(waiter, { state: 'unavailable' });
+          },
+          this.#away ? PATIENCE_WHILE_AWAY_MS : PATIENCE_MS,
+        ),
         round: 0,
       };
       this.#waiters.add(waiter);
@@ -139,8 +149,9 @@ export class LeaseDesk {
         answered = true;
       }
     } catch (error) {
-      this.#deps.onUncertain(error);
+      this.#deps.onUncertain(error, accounts);
     }
+    this.#away = !answered;
     this.epoch++;
     const asked = new Set(accounts);
     const at = now();
@@ -203,9 +214,11 @@ export class LeaseDesk {
     if (pause !== undefined && canHelp) {
       waiter.round++;
       this.#recall(short, at);
+      // Two replicas that wait for each other must not give up at the same moment.
+      const jittered = pause * (0.75 + Math.random() / 2);
       setTimeout(() => {
         if (this.#waiters.has(waiter)) this.#ask(waiter);
-      }, pause);
+      }, jittered);
       return;
     }
     const shortages = short.map((need) => {

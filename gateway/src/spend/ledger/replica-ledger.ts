@@ -18,8 +18,12 @@ import { SettlementQueue, type Charged } from './settlement-queue.ts';
 
 const TTL_MS = 30_000;
 const HOUSEKEEPING_MS = 500;
-/** What nobody has used for so long goes back. */
+/** What nobody has used for so long goes back, where it is much of what is left, or when nobody is served at all. */
 const IDLE_MS = 1_500;
+/** And everything else after so long: whoever needs it earlier asks for it. */
+const BUSY_IDLE_MS = 30_000;
+/** The part of what is left that is much. */
+const MUCH = 8n;
 /** And is forgotten after so long. */
 const FORGET_MS = 60_000;
 /** How long a window that another replica is short of is kept without anything at hand. */
@@ -60,6 +64,8 @@ export class ReplicaLedger implements Ledger {
   readonly #stateListeners = new Set<(states: readonly WindowState[]) => void>();
   readonly #accounts = new Map<string, Account>();
   readonly #open = new Map<string, OpenHold>();
+  /** When a request was admitted last. */
+  #admittedAt = -Infinity;
   readonly #desk: LeaseDesk;
   readonly #queue: SettlementQueue;
   readonly #liveness: Liveness;
@@ -67,8 +73,8 @@ export class ReplicaLedger implements Ledger {
   readonly #housekeeping: NodeJS.Timeout;
   /** What is to go back with the next batch; part of `returning`. */
   readonly #returns = new Map<Account, bigint>();
-  /** A lease may be larger than this replica believes. */
-  #doubtful = false;
+  /** Their leases may be others than this replica believes. */
+  readonly #doubtful = new Set<Account>();
   /** Leases were taken away: nothing is lent until they have been looked up. */
   #writtenOff = false;
   #resyncing: Promise<void> | undefined;
@@ -102,8 +108,8 @@ export class ReplicaLedger implements Ledger {
         for (const account of accounts) this.#relax(account, now);
       },
       ensureAlive: async () => this.#liveness.fresh || (await this.#liveness.renew()),
-      onUncertain: (error) => {
-        this.#doubtful = true;
+      onUncertain: (error, accounts) => {
+        for (const account of accounts) this.#doubtful.add(account);
         if (!options.isUnavailable(error)) log.error({ err: error }, 'cannot lease from budgets');
       },
     });
@@ -112,8 +118,11 @@ export class ReplicaLedger implements Ledger {
       takeReturns: (limit) => this.#takeReturns(limit),
       onSettled: (settlements, returns, answer, epoch) => this.#settled(settlements, returns, answer, epoch),
       epoch: () => (this.#desk.idle ? this.#desk.epoch : undefined),
-      onRecovered: () => {
-        this.#doubtful = true;
+      onUncertain: (returns) => {
+        for (const { windowId } of returns) {
+          const account = this.#accounts.get(windowId);
+          if (account !== undefined) this.#doubtful.add(account);
+        }
       },
       onRejected: ({ record }, error) => this.#lost(record, error.message),
       isUnavailable: options.isUnavailable,
@@ -296,6 +305,7 @@ export class ReplicaLedger implements Ledger {
   }
 
   #admit(id: string, needs: readonly WindowNeed[], now = this.#now()): Hold {
+    this.#admittedAt = now;
     const hold: OpenHold = { id, needs, since: now, floor: undefined, noted: false };
     for (const need of needs) {
       const account = this.#account(need);
@@ -406,13 +416,15 @@ export class ReplicaLedger implements Ledger {
 
   #keepHouse(): void {
     const now = this.#now();
+    const quiet = now - this.#admittedAt > IDLE_MS;
     for (const [id, account] of this.#accounts) {
       if (account.busy > 0 || account.wanted > 0n) continue;
       const idle = now - account.usedAt;
-      if (idle > IDLE_MS) this.#giveBack(account);
-      if (idle > FORGET_MS && account.leased === 0n && account.returning === 0n) this.#accounts.delete(id);
+      if (idle > (quiet || isMuch(account) ? IDLE_MS : BUSY_IDLE_MS)) this.#giveBack(account);
+      if (idle < FORGET_MS || account.leased !== 0n || account.returning !== 0n) continue;
+      if (!this.#doubtful.has(account)) this.#accounts.delete(id);
     }
-    if (this.#doubtful && !this.#queue.failing) void this.#resync();
+    if ((this.#writtenOff || this.#doubtful.size > 0) && !this.#queue.failing) void this.#resync();
   }
 
   #takeUnnoted(): readonly InFlightRequest[] {
@@ -437,7 +449,6 @@ export class ReplicaLedger implements Ledger {
   }
 
   #wasWrittenOff(): void {
-    this.#doubtful = true;
     this.#writtenOff = true;
     // Requests under way were charged their floor; they are noted anew and corrected when they settle.
     for (const hold of this.#open.values()) hold.noted = false;
@@ -446,7 +457,7 @@ export class ReplicaLedger implements Ledger {
     );
   }
 
-  /** Looks all leases up, with no other call under way. */
+  /** Looks leases up, with no other call under way. */
   #resync(): Promise<void> {
     return (this.#resyncing ??= this.#queue
       .paused(() => this.#desk.paused(() => this.#lookUp()))
@@ -457,7 +468,8 @@ export class ReplicaLedger implements Ledger {
   }
 
   async #lookUp(): Promise<void> {
-    const accounts = [...this.#accounts.values()];
+    const everything = this.#writtenOff;
+    const accounts = [...(everything ? this.#accounts.values() : this.#doubtful)];
     for (let i = 0; i < accounts.length; i += RESYNC_BATCH) {
       const batch = accounts.slice(i, i + RESYNC_BATCH);
       const asks = batch.map(({ window, cap }) => ({ windowId: window.id, cap, need: 0n, extra: 0n }));
@@ -468,11 +480,11 @@ export class ReplicaLedger implements Ledger {
         const answer = byId.get(account.window.id);
         this.#returns.delete(account);
         account.correct(answer?.leased ?? 0n);
+        this.#doubtful.delete(account);
         if (answer !== undefined) account.told(answer, now);
       }
     }
-    this.#doubtful = false;
-    this.#writtenOff = false;
+    if (everything) this.#writtenOff = false;
   }
 
   /** Everything that somebody needs who enters it by hand. */
@@ -482,6 +494,11 @@ export class ReplicaLedger implements Ledger {
       'a usage record could not be stored: no budget counts it',
     );
   }
+}
+
+/** Whether others could miss it. */
+function isMuch({ cap, spent, free }: Account): boolean {
+  return free * MUCH > cap - spent;
 }
 
 /** The record of a request that used nothing. */

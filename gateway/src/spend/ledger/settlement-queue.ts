@@ -27,8 +27,8 @@ export interface SettlementQueueDeps {
   ): void;
   /** Asked when a call begins, and handed on with its answer. */
   epoch(): number | undefined;
-  /** A batch went through after a failure that may have been none: leases are to be looked up. */
-  onRecovered(): void;
+  /** A call failed that may have been carried out: what it gave back is to be looked up. */
+  onUncertain(returns: readonly LeaseReturn[]): void;
   /** PostgreSQL refused one for good: the only way in which a settlement leaves without being settled. */
   onRejected(settlement: Charged, error: Error): void;
   isUnavailable(error: unknown): boolean;
@@ -136,12 +136,10 @@ export class SettlementQueue {
       try {
         const answer = await this.#deps.settle(batch, given);
         this.#deps.onSettled(batch, given, answer, epoch);
-        if (this.#failing) {
-          this.#deps.onRecovered();
-          this.#failing = false;
-        }
+        this.#failing = false;
         return true;
       } catch (error) {
+        this.#deps.onUncertain(given);
         if (!this.#deps.isUnavailable(error)) {
           await this.#singleOut(batch, error as Error);
           return true;
@@ -182,7 +180,6 @@ export class SettlementQueue {
         }
       }
     }
-    this.#deps.onRecovered();
     this.#failing = false;
   }
 }
