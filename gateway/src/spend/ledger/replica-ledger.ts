@@ -10,29 +10,19 @@ import type {
 } from '@claude-gateway/prisma';
 import type { Log } from '../../observe/log.ts';
 import type { Hold, HoldResult, Ledger, WindowNeed } from '../types.ts';
-import { Account } from './account.ts';
+import type { Account } from './account.ts';
 import { amountOf } from './amount.ts';
 import { LeaseDesk } from './lease-desk.ts';
+import { Leases } from './leases.ts';
 import { Liveness } from './liveness.ts';
 import { SettlementQueue, type Charged } from './settlement-queue.ts';
 
 const TTL_MS = 30_000;
 const HOUSEKEEPING_MS = 500;
-/** What nobody has used for so long goes back, where it is much of what is left, or when nobody is served at all. */
-const IDLE_MS = 1_500;
-/** And everything else after so long: whoever needs it earlier asks for it. */
-const BUSY_IDLE_MS = 30_000;
-/** The part of what is left that is much. */
-const MUCH = 8n;
-/** And is forgotten after so long. */
-const FORGET_MS = 60_000;
-/** How long a window that another replica is short of is kept without anything at hand. */
-const TIGHT_MS = 5_000;
 /** A request under way for so long is noted with the next heartbeat. */
 const NOTE_AFTER_MS = 1_000;
 /** What is known of a postpaid window is looked up again after so long, beside the requests. */
 const STALE_MS = 1_000;
-const RESYNC_BATCH = 500;
 /** How long a request waits for leases to be looked up, in ms. */
 const PATIENCE_MS = 2_000;
 
@@ -62,19 +52,13 @@ export class ReplicaLedger implements Ledger {
   readonly #log: Log;
   readonly #now: () => number;
   readonly #stateListeners = new Set<(states: readonly WindowState[]) => void>();
-  readonly #accounts = new Map<string, Account>();
+  readonly #leases: Leases;
   readonly #open = new Map<string, OpenHold>();
-  /** When a request was admitted last. */
-  #admittedAt = -Infinity;
   readonly #desk: LeaseDesk;
   readonly #queue: SettlementQueue;
   readonly #liveness: Liveness;
   readonly #stopListening: () => void;
   readonly #housekeeping: NodeJS.Timeout;
-  /** What is to go back with the next batch; part of `returning`. */
-  readonly #returns = new Map<Account, bigint>();
-  /** Their leases may be others than this replica believes. */
-  readonly #doubtful = new Set<Account>();
   /** Leases were taken away: nothing is lent until they have been looked up. */
   #writtenOff = false;
   #resyncing: Promise<void> | undefined;
@@ -84,6 +68,12 @@ export class ReplicaLedger implements Ledger {
     this.#store = store;
     this.#log = log;
     this.#now = options.now ?? (() => performance.now());
+    this.#leases = new Leases({
+      store,
+      replicaId: this.replicaId,
+      now: this.#now,
+      onReturns: (now) => this.#queue.wake(now),
+    });
     this.#liveness = new Liveness({
       store,
       replicaId: this.replicaId,
@@ -101,34 +91,28 @@ export class ReplicaLedger implements Ledger {
       replicaId: this.replicaId,
       now: this.#now,
       tryHold: (id, needs) => this.#tryHold(id, needs),
-      accountOf: (need) => this.#account(need),
-      fits: (need) => this.#fits(this.#account(need), need.amount, this.#now()),
+      accountOf: (need) => this.#leases.of(need),
+      fits: (need) => this.#fits(this.#leases.of(need), need.amount, this.#now()),
       onRefused: (accounts) => {
-        const now = this.#now();
-        for (const account of accounts) this.#relax(account, now);
+        for (const account of accounts) this.#leases.relax(account);
       },
       ensureAlive: async () => this.#liveness.fresh || (await this.#liveness.renew()),
       onUncertain: (error, accounts) => {
-        for (const account of accounts) this.#doubtful.add(account);
+        this.#leases.doubt(accounts);
         if (!options.isUnavailable(error)) log.error({ err: error }, 'cannot lease from budgets');
       },
     });
     this.#queue = new SettlementQueue({
       settle: (settlements, returns) => store.settle(this.replicaId, { settlements, returns }),
-      takeReturns: (limit) => this.#takeReturns(limit),
+      takeReturns: (limit) => this.#leases.takeReturns(limit),
       onSettled: (settlements, returns, answer, epoch) => this.#settled(settlements, returns, answer, epoch),
       epoch: () => (this.#desk.idle ? this.#desk.epoch : undefined),
-      onUncertain: (returns) => {
-        for (const { windowId } of returns) {
-          const account = this.#accounts.get(windowId);
-          if (account !== undefined) this.#doubtful.add(account);
-        }
-      },
+      onUncertain: (returns) => this.#leases.doubtReturns(returns),
       onRejected: ({ record }, error) => this.#lost(record, error.message),
       isUnavailable: options.isUnavailable,
       onBacklog: (length) => log.warn({ waiting: length }, 'usage records wait for PostgreSQL'),
     });
-    this.#stopListening = store.onRecall((windowIds) => this.#recalled(windowIds));
+    this.#stopListening = store.onRecall((windowIds) => this.#leases.recalled(windowIds));
     this.#housekeeping = setInterval(() => this.#keepHouse(), HOUSEKEEPING_MS).unref();
   }
 
@@ -172,21 +156,21 @@ export class ReplicaLedger implements Ledger {
     const ids = new Set(windowIds);
     for (const { window, amount } of hold.needs) {
       ids.add(window.id);
-      const account = this.#accounts.get(window.id);
+      const account = this.#leases.get(window.id);
       if (account === undefined) continue;
       account.free += amount;
       account.usedAt = now;
     }
     const charges: { account: Account; cost: bigint }[] = [];
     for (const id of ids) {
-      const account = this.#accounts.get(id);
+      const account = this.#leases.get(id);
       if (account === undefined) continue;
       const cost = amountOf(record, account.window.unit);
       account.free -= cost;
       account.unsettled += cost;
       account.busy++;
       charges.push({ account, cost });
-      this.#relax(account, now);
+      this.#leases.relax(account);
     }
     this.#queue.push({ record, windowIds: [...ids], charges });
   }
@@ -199,17 +183,16 @@ export class ReplicaLedger implements Ledger {
       return;
     }
     if (!this.#close(hold)) return;
-    const now = this.#now();
     for (const { window, amount } of hold.needs) {
-      const account = this.#accounts.get(window.id);
+      const account = this.#leases.get(window.id);
       if (account === undefined) continue;
       account.free += amount;
-      this.#relax(account, now);
+      this.#leases.relax(account);
     }
   }
 
   peek(windowId: string): WindowState | undefined {
-    const account = this.#accounts.get(windowId);
+    const account = this.#leases.get(windowId);
     if (account === undefined || account.toldAt === -Infinity) return undefined;
     return { windowId, spent: account.spent + account.unsettled, held: account.held };
   }
@@ -271,7 +254,7 @@ export class ReplicaLedger implements Ledger {
   #tryHold(id: string, needs: readonly WindowNeed[]): HoldResult | undefined {
     const now = this.#now();
     for (const need of needs) {
-      if (!this.#fits(this.#account(need), need.amount, now)) return undefined;
+      if (!this.#fits(this.#leases.of(need), need.amount, now)) return undefined;
     }
     return { state: 'held', hold: this.#admit(id, needs, now) };
   }
@@ -294,7 +277,7 @@ export class ReplicaLedger implements Ledger {
   #hopeless(needs: readonly WindowNeed[]): HoldResult | undefined {
     const shortages = [];
     for (const { window, amount } of needs) {
-      const account = this.#accounts.get(window.id);
+      const account = this.#leases.get(window.id);
       if (account === undefined || account.toldAt === -Infinity) continue;
       const spent = account.spent + account.unsettled;
       const least = amount === 0n ? 1n : amount;
@@ -305,10 +288,10 @@ export class ReplicaLedger implements Ledger {
   }
 
   #admit(id: string, needs: readonly WindowNeed[], now = this.#now()): Hold {
-    this.#admittedAt = now;
+    this.#leases.used(now);
     const hold: OpenHold = { id, needs, since: now, floor: undefined, noted: false };
     for (const need of needs) {
-      const account = this.#account(need);
+      const account = this.#leases.of(need);
       account.free -= need.amount;
       account.busy++;
       account.usedAt = now;
@@ -321,46 +304,10 @@ export class ReplicaLedger implements Ledger {
   #close(hold: Hold): boolean {
     if (!this.#open.delete(hold.id)) return false;
     for (const { window } of hold.needs) {
-      const account = this.#accounts.get(window.id);
+      const account = this.#leases.get(window.id);
       if (account !== undefined) account.busy--;
     }
     return true;
-  }
-
-  #account({ window, cap }: WindowNeed): Account {
-    let account = this.#accounts.get(window.id);
-    if (account === undefined) {
-      account = new Account(window, cap, this.#now());
-      this.#accounts.set(window.id, account);
-    } else if (account.cap !== cap) {
-      // What was leased under a wider cap is asked for again under the narrower one.
-      if (cap < account.cap) this.#giveBack(account);
-      account.cap = cap;
-    }
-    return account;
-  }
-
-  /** Keeps nothing at hand of a window that another replica is short of. */
-  #relax(account: Account, now: number): void {
-    if (now < account.tightUntil) this.#giveBack(account);
-  }
-
-  #giveBack(account: Account): void {
-    if (account.free <= 0n || account.wanted > 0n) return;
-    account.returning += account.free;
-    this.#returns.set(account, (this.#returns.get(account) ?? 0n) + account.free);
-    account.free = 0n;
-    this.#queue.wake();
-  }
-
-  #takeReturns(limit: number): readonly LeaseReturn[] {
-    const returns: LeaseReturn[] = [];
-    for (const [account, amount] of this.#returns) {
-      if (returns.length === limit) break;
-      returns.push({ windowId: account.window.id, amount });
-      this.#returns.delete(account);
-    }
-    return returns;
   }
 
   #settled(
@@ -369,62 +316,14 @@ export class ReplicaLedger implements Ledger {
     answer: SettleAnswer,
     epoch: number | undefined,
   ): void {
-    const now = this.#now();
-    const charged = new Map<Account, bigint>();
-    for (const { charges } of settlements) {
-      for (const { account, cost } of charges) {
-        account.unsettled -= cost;
-        account.busy--;
-        charged.set(account, (charged.get(account) ?? 0n) + cost);
-      }
-    }
-    for (const [account, cost] of charged) {
-      // The lease pays as far as it reaches; what goes beyond was never at hand.
-      const paid = cost < account.leased ? cost : account.leased;
-      account.leased -= paid;
-      account.free += cost - paid;
-    }
-    for (const { windowId, amount } of returns) {
-      const account = this.#accounts.get(windowId);
-      if (account === undefined) continue;
-      account.returning -= amount;
-      account.leased -= amount;
-    }
     const undisturbed = epoch !== undefined && this.#desk.idle && this.#desk.epoch === epoch;
-    for (const state of answer.windows) {
-      const account = this.#accounts.get(state.windowId);
-      if (account === undefined) continue;
-      account.told(state, now);
-      if (undisturbed && account.leased !== state.leased) {
-        account.free += state.leased - account.leased;
-        account.leased = state.leased;
-      }
-    }
+    this.#leases.settled(settlements, returns, answer, undisturbed);
     for (const listener of this.#stateListeners) listener(answer.windows);
   }
 
-  #recalled(windowIds: readonly string[]): void {
-    const now = this.#now();
-    for (const id of windowIds) {
-      const account = this.#accounts.get(id);
-      if (account === undefined) continue;
-      account.tightUntil = now + TIGHT_MS;
-      this.#giveBack(account);
-    }
-    if (this.#returns.size > 0) this.#queue.wake(true);
-  }
-
   #keepHouse(): void {
-    const now = this.#now();
-    const quiet = now - this.#admittedAt > IDLE_MS;
-    for (const [id, account] of this.#accounts) {
-      if (account.busy > 0 || account.wanted > 0n) continue;
-      const idle = now - account.usedAt;
-      if (idle > (quiet || isMuch(account) ? IDLE_MS : BUSY_IDLE_MS)) this.#giveBack(account);
-      if (idle < FORGET_MS || account.leased !== 0n || account.returning !== 0n) continue;
-      if (!this.#doubtful.has(account)) this.#accounts.delete(id);
-    }
-    if ((this.#writtenOff || this.#doubtful.size > 0) && !this.#queue.failing) void this.#resync();
+    this.#leases.keepHouse();
+    if ((this.#writtenOff || this.#leases.inDoubt) && !this.#queue.failing) void this.#resync();
   }
 
   #takeUnnoted(): readonly InFlightRequest[] {
@@ -468,23 +367,9 @@ export class ReplicaLedger implements Ledger {
   }
 
   async #lookUp(): Promise<void> {
-    const everything = this.#writtenOff;
-    const accounts = [...(everything ? this.#accounts.values() : this.#doubtful)];
-    for (let i = 0; i < accounts.length; i += RESYNC_BATCH) {
-      const batch = accounts.slice(i, i + RESYNC_BATCH);
-      const asks = batch.map(({ window, cap }) => ({ windowId: window.id, cap, need: 0n, extra: 0n }));
-      const answers = await this.#store.lease(this.replicaId, asks);
-      const byId = new Map(answers.map((answer) => [answer.windowId, answer]));
-      const now = this.#now();
-      for (const account of batch) {
-        const answer = byId.get(account.window.id);
-        this.#returns.delete(account);
-        account.correct(answer?.leased ?? 0n);
-        this.#doubtful.delete(account);
-        if (answer !== undefined) account.told(answer, now);
-      }
-    }
-    if (everything) this.#writtenOff = false;
+    const all = this.#writtenOff;
+    await this.#leases.lookUp(all);
+    if (all) this.#writtenOff = false;
   }
 
   /** Everything that somebody needs who enters it by hand. */
@@ -494,11 +379,6 @@ export class ReplicaLedger implements Ledger {
       'a usage record could not be stored: no budget counts it',
     );
   }
-}
-
-/** Whether others could miss it. */
-function isMuch({ cap, spent, free }: Account): boolean {
-  return free * MUCH > cap - spent;
 }
 
 /** The record of a request that used nothing. */
