@@ -140,6 +140,7 @@ describe.each(POSTGRES_VERSIONS)('effective spending on PostgreSQL %i', (version
     await record(postgres, 'bob', { cost: 50n, at: hoursAfter(MONTH, -1), groups: ['ops'], tokens });
     await postgres.sql(
       `INSERT INTO claude_gateway.budget_windows
+              (id, subject_kind, subject, unit, period, time_zone, starts_at, ends_at, spent, held, cap)
        VALUES ($1, 'group_pool', 'eng', 'nano_usd', 'monthly', 'UTC', $2, $3, 77, 11, 100)`,
       [randomUUID(), MONTH, hoursAfter(MONTH, 24 * 31)],
     );
