@@ -76,6 +76,7 @@ export class Gateway {
     const clock = (): Date => new Date();
     const store = await openStore(storeOptions(config, log));
     let ledger: ReplicaLedger | undefined;
+    let runtime: Runtime | undefined;
     try {
       let isDraining = (): boolean => false;
       let policyRevision = (): bigint => 0n;
@@ -99,7 +100,7 @@ export class Gateway {
         proxy: options.proxy,
         isDraining: () => isDraining(),
       };
-      const runtime = await createRuntime(config, resources);
+      runtime = await createRuntime(config, resources);
       ({ policyRevision } = runtime);
       for (const warning of runtime.warnings) log.warn(warning);
       const listener = new Listener(
@@ -131,6 +132,7 @@ export class Gateway {
       policyRevision = () => gateway.#runtime.policyRevision();
       return gateway;
     } catch (error) {
+      await runtime?.parts.close();
       await ledger?.close(0);
       await store.close();
       throw error;
