@@ -56,7 +56,9 @@ describe.each(POSTGRES_VERSIONS)('retention on PostgreSQL %i', (version) => {
   });
 
   const window = (endsAt: Date, held = 0) => [
-    `INSERT INTO claude_gateway.budget_windows VALUES ($1, 'user', 'ada', 'nano_usd', 'daily', 'UTC', $2, $2, 5, ${held}, 9)`,
+    `INSERT INTO claude_gateway.budget_windows
+            (id, subject_kind, subject, unit, period, time_zone, starts_at, ends_at, spent, held, cap)
+     VALUES ($1, 'user', 'ada', 'nano_usd', 'daily', 'UTC', $2, $2, 5, ${held}, 9)`,
     [randomUUID(), endsAt],
   ];
 
