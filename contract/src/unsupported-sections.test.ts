@@ -8,12 +8,6 @@ const anthropic = (more: string) => `[{ provider: anthropic, auth: { api_key: k 
 
 describe('unsupportedSections', () => {
   it.each([
-    [{ admin: '{}' }, ['admin']],
-    [
-      { admin: '{}', enforcement: '{ fail_closed_on_error: true }' },
-      ['admin', 'enforcement.fail_closed_on_error'],
-    ],
-    [{ admin: '{}', pricing: '{}' }, ['admin', 'pricing']],
     [
       {
         listen: '{ public_url: "https://a.example" }',
@@ -42,7 +36,9 @@ describe('unsupportedSections', () => {
       unsupported({
         load_test_mode: '{ enabled: false }',
         cri: '{ enabled: false }',
-        enforcement: '{ fail_closed_on_error: false }',
+        admin: '{}',
+        enforcement: '{ fail_closed_on_error: true }',
+        pricing: '{ multiplier: 0.85 }',
         telemetry: '{ forward_to: [] }',
         upstreams: anthropic('name: a, headers: { x-team: b }, forward_user_identity: false'),
         managed: '{ policy_mode: layered, policies: [{ code: {}, desktop: {}, serve_to_desktop: true }] }',
