@@ -17,12 +17,14 @@ function find(name: string, env: NodeJS.ProcessEnv = process.env): string | unde
     .find((path) => existsSync(path));
 }
 
-/** `describe` where etcd and kube-apiserver are at hand; elsewhere skipped, loudly, or on CI a failure. */
+/**
+ * `describe` where etcd and kube-apiserver are at hand; elsewhere skipped, loudly. On CI too: nothing installs them there
+ * as long as there is no operator to test.
+ */
 export function describeWithApiServer(): typeof describe | typeof describe.skip {
   const missing = ['etcd', 'kube-apiserver'].filter((name) => find(name) === undefined);
   if (missing.length === 0) return describe;
   const message = `these tests need ${missing.join(' and ')}: set KUBEBUILDER_ASSETS to their directory`;
-  if (process.env['CI']) throw new Error(message);
   process.stderr.write(`SKIPPED: ${message}\n`);
   return describe.skip;
 }
