@@ -1,0 +1,211 @@
+import { z } from 'zod';
+import {
+  cidr,
+  duration,
+  headers,
+  label,
+  mapList,
+  objectName,
+  secretKeyRef,
+  secureUrl,
+  setOf,
+  text,
+} from '../fields.ts';
+import { exactlyOneOf, matching, withRules } from '../rules.ts';
+
+export const publicURL = text(
+  512,
+  matching(
+    /^https?:\/\/[^\s\/?#@]+(\/[^\s?#]*)?$/,
+    'write the origin that developers use, such as https://claude.corp.example, without credentials, query and fragment',
+  ),
+).describe(
+  'The origin under which developers and browsers reach the gateway. Redirect URIs and the issuer of tokens are made from it.',
+);
+
+export const listen = z
+  .strictObject({
+    host: z
+      .enum(['0.0.0.0', '::'])
+      .default('0.0.0.0')
+      .describe('Address to bind; :: for IPv6 and dual-stack.'),
+    port: z.int().min(1024).max(65_535).default(8080).describe('Port of the pods.'),
+    tls: z
+      .strictObject({ secretName: objectName().describe('Secret of type kubernetes.io/tls.') })
+      .optional()
+      .describe('Terminate TLS in the gateway itself. Leave it out behind an ingress that does.'),
+    trustedProxies: setOf(cidr(), 64)
+      .optional()
+      .describe(
+        'Addresses or networks of the load balancers in front: X-Forwarded-For is believed from them alone.',
+      ),
+  })
+  .prefault({})
+  .describe('Where the pods listen.');
+
+export const database = withRules(
+  z.strictObject({
+    urlSecretRef: secretKeyRef()
+      .optional()
+      .describe('Connection URL, such as the uri of a CloudNativePG cluster.'),
+    url: text(
+      2048,
+      matching(
+        /^postgres(ql)?:\/\/[^\s@]+$/,
+        'write postgres://HOST/DATABASE without user and password; give those by usernameSecretRef and passwordSecretRef',
+      ),
+    )
+      .optional()
+      .describe('Connection URL without credentials.'),
+    usernameSecretRef: secretKeyRef().optional().describe('Database user; wins over the one in the URL.'),
+    passwordSecretRef: secretKeyRef().optional().describe('Database password; wins over the one in the URL.'),
+    maxConnections: z.int().min(1).max(1000).default(5).describe('Size of the connection pool of each pod.'),
+    connectTimeout: duration('1s', '1m').default('5s').describe('How long one attempt to connect may take.'),
+  }),
+  exactlyOneOf(['urlSecretRef', 'url'], 'set urlSecretRef, or url without credentials, and not both'),
+).describe('The PostgreSQL database that the pods share.');
+
+export const accessControl = z
+  .strictObject({
+    allowCIDRs: setOf(cidr(), 256)
+      .optional()
+      .describe('When not empty, only these addresses and networks are served. Probes are exempt.'),
+    denyCIDRs: setOf(cidr(), 256)
+      .optional()
+      .describe('Addresses and networks to refuse; wins over allowCIDRs.'),
+  })
+  .optional()
+  .describe('Which client addresses are served, behind listen.trustedProxies.');
+
+export const requestLimits = z
+  .strictObject({
+    maxBodyBytes: z
+      .int()
+      .min(1)
+      .max(1_073_741_824)
+      .default(33_554_432)
+      .describe('Largest request body, in bytes; a larger one gets 413.'),
+    maxHeaderBytes: z
+      .int()
+      .min(1)
+      .max(1_073_741_824)
+      .optional()
+      .describe('Largest request header, in bytes; a larger one gets 431.'),
+    maxURLLength: z
+      .int()
+      .min(1)
+      .max(1_048_576)
+      .optional()
+      .describe('Longest request target, in characters; a longer one gets 414.'),
+  })
+  .prefault({})
+  .describe('How large a request may be.');
+
+export const timeouts = z
+  .strictObject({
+    upstreamFirstByte: duration('1s', '24h')
+      .default('2m')
+      .describe("Longest wait for an upstream's response headers. Streams have no limit after that."),
+  })
+  .prefault({})
+  .describe('How long to wait.');
+
+const rateLimit = (what: string, max: number) =>
+  z
+    .strictObject({
+      max: z.int().min(1).max(1_000_000).default(max).describe('Requests admitted in a window.'),
+      window: duration('1s', '24h').default('10m').describe('Length of a window.'),
+    })
+    .prefault({})
+    .describe(what);
+
+export const rateLimits = z
+  .strictObject({
+    deviceAuthorization: rateLimit('New sign-ins, for each client address.', 30),
+    deviceVerify: rateLimit('User codes entered on the sign-in page, for each client address.', 10),
+  })
+  .prefault({})
+  .describe('Limits of the sign-in endpoints, by client address.');
+
+export const shutdown = z
+  .strictObject({
+    delay: duration('0s', '5m')
+      .default('5s')
+      .describe('How long to go on serving while load balancers take notice that the pod leaves.'),
+    grace: duration('0s', '24h')
+      .default('10m')
+      .describe(
+        "How long requests in flight may take to finish after that. The pod's grace period follows from both.",
+      ),
+  })
+  .prefault({})
+  .describe('How pods leave service.');
+
+const destination = withRules(
+  z.strictObject({
+    name: label().describe('Name of the destination.'),
+    url: secureUrl().describe('Base URL of an OTLP/HTTP receiver.'),
+    signals: setOf(z.enum(['Metrics', 'Logs', 'Traces']), 3, 1)
+      .default(['Metrics'])
+      .describe('What is forwarded. Logs and traces may hold commands, tool input and file paths.'),
+    headers: headers().optional().describe('Headers of every export, such as a credential.'),
+    google: z
+      .strictObject({
+        serviceAccountKeySecretRef: secretKeyRef()
+          .optional()
+          .describe("Key (JSON) of a service account. The pod's own identity is used when left out."),
+      })
+      .optional()
+      .describe('Send a Google access token.'),
+  }),
+  {
+    rule: "!has(self.google) || self.url.matches(r'^https://([a-z0-9-]+[.])*googleapis[.]com([:/]|$)')",
+    message: 'use an https:// URL of googleapis.com: a Google access token goes nowhere else',
+    field: 'url',
+    holds: ({ google, url }) =>
+      google === undefined || /^https:\/\/([a-z0-9-]+[.])*googleapis[.]com([:/]|$)/.test(url),
+  },
+  {
+    rule: "!has(self.google) || !has(self.headers) || !self.headers.exists(header, header.name.lowerAscii() == 'authorization')",
+    message: 'remove the Authorization header, or google, which sets it',
+    field: 'headers',
+    holds: ({ google, headers: list }) =>
+      google === undefined || !list?.some(({ name }) => name.toLowerCase() === 'authorization'),
+  },
+);
+
+const resourceAttributes = withRules(
+  z.record(z.string(), z.string().min(1).max(255)).meta({ maxProperties: 32 }),
+  {
+    rule: "self.all(name, name.matches(r'^[A-Za-z0-9._-]{1,255}$') && self[name].matches(r'^[!#$&-+\\--:<>-\\[\\]-~]+$'))",
+    message:
+      'name attributes with letters, digits, dots, hyphens and underscores, and write values in printable ASCII without spaces and , ; = " \\ %',
+    holds: (attributes) =>
+      Object.entries(attributes).every(
+        ([name, value]) => /^[A-Za-z0-9._-]{1,255}$/.test(name) && /^[!#$&-+\--:<>-[\]-~]+$/.test(value),
+      ),
+  },
+  {
+    rule: "self.all(name, !name.matches(r'(?i)^(service[.](name|version)|os[.](type|version)|host[.]arch|wsl[.]version)$|^(user|enduser|identity)[.]'))",
+    message:
+      'choose other names: the gateway or Claude Code sets service.name, service.version, os.*, host.arch, wsl.version, user.*, enduser.* and identity.*',
+    holds: (attributes) =>
+      !Object.keys(attributes).some((name) =>
+        /^(service[.](name|version)|os[.](type|version)|host[.]arch|wsl[.]version)$|^(user|enduser|identity)[.]/i.test(
+          name,
+        ),
+      ),
+  },
+);
+
+export const telemetry = z
+  .strictObject({
+    destinations: mapList(destination, ['name'], 16)
+      .optional()
+      .describe('Where the OTLP exports of clients go.'),
+    resourceAttributes: resourceAttributes
+      .optional()
+      .describe('OpenTelemetry resource attributes that clients add to every export.'),
+  })
+  .optional()
+  .describe('Forwarding of the telemetry of Claude Code.');
