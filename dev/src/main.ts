@@ -116,6 +116,7 @@ async function start(env: NodeJS.ProcessEnv): Promise<Running> {
       configPath,
       claudeConfigDir,
       users: DEVELOPMENT_USERS,
+      adminKey: secrets.adminKey,
     }),
   );
   const gatewayEnded = gateway.ended.then((how) =>

@@ -42,6 +42,12 @@ store:
 upstreams:
 ${upstream}
 
+# Spend limits are set through the admin API: docs/admin-api.md.
+admin:
+  write_keys: [{ id: development, key: ${quote(options.secrets.adminKey)} }]
+  admin_groups: [platform-finops]
+  blocked_message: ask carol for more
+
 managed:
   policies:
     - match: { groups: [contractors] }

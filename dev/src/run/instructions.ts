@@ -11,6 +11,7 @@ export interface InstructionsOptions {
   /** A Claude Code configuration directory that already names this gateway. */
   readonly claudeConfigDir: string;
   readonly users: readonly DevelopmentUser[];
+  readonly adminKey: string;
 }
 
 /** What a person reads once everything runs: where it is, and what to type next. */
@@ -45,6 +46,11 @@ ${bold('Without signing in from Claude Code')}: get a token in the browser, and 
 
   eval "$(make -s sign-in)"        # sets ANTHROPIC_BASE_URL and ANTHROPIC_AUTH_TOKEN
   claude -p 'hello'
+
+${bold('Cap what somebody may spend')}, here alice, $1.00 a day, and see it hold:
+
+  curl ${options.url}/v1/organizations/spend_limits -H 'x-api-key: ${options.adminKey}' \\
+    -d '{"scope": {"type": "user", "user_id": "alice@corp.example"}, "amount": "100", "period": "daily"}'
 
   upstream           ${options.upstream}
   identity provider  ${options.issuer}  (disable somebody there, and see the session end)
