@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { StoreUnavailableError } from '../errors.ts';
 import { newUsage, newWindow } from '../testing/ledger.ts';
-import { at, POSTGRES_VERSIONS, usePostgres } from '../testing/postgres.ts';
+import { POSTGRES_VERSIONS, usePostgres } from '../testing/postgres.ts';
 import type { Store } from '../types.ts';
 import type { LedgerStore, Settlement, UsageRecord, WindowSpec } from './types.ts';
 
@@ -54,6 +54,9 @@ function uuidFrom(random: Random): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }
 
+const DAY_MS = 86_400_000;
+/** Long enough ago that windows are added up by hours, too. */
+const DAY = Math.floor(Date.now() / DAY_MS) * DAY_MS - 5 * DAY_MS;
 const USERS = 12;
 const GROUPS = 4;
 
@@ -64,8 +67,8 @@ function someRecord(random: Random): UsageRecord {
     groups: Array.from({ length: random(3) }, () => `group-${random(GROUPS)}`),
     costNanoUsd: BigInt(1 + random(1_000)),
     inputTokens: random(100),
-    // Two days: the windows are of the first.
-    admittedAt: at(random(10) === 0 ? 86_400_000 : random(1_000)),
+    // Two days: the windows are of the first, and not of all of it.
+    admittedAt: new Date(DAY + (random(10) === 0 ? DAY_MS : random(DAY_MS))),
   });
 }
 
@@ -76,13 +79,17 @@ function covers({ subject, startsAt, endsAt }: WindowSpec, record: UsageRecord):
 }
 
 function allWindows(random: Random): WindowSpec[] {
-  const windows = [newWindow({ kind: 'organization_pool' }, { id: uuidFrom(random) })];
+  const some = (): Pick<WindowSpec, 'id' | 'startsAt' | 'endsAt'> => {
+    const startsAt = new Date(DAY + (random(2) === 0 ? 0 : random(DAY_MS / 10)));
+    return { id: uuidFrom(random), startsAt, endsAt: new Date(DAY + DAY_MS) };
+  };
+  const windows = [newWindow({ kind: 'organization_pool' }, some())];
   for (let i = 0; i < GROUPS; i++) {
-    windows.push(newWindow({ kind: 'group_pool', group: `group-${i}` }, { id: uuidFrom(random) }));
+    windows.push(newWindow({ kind: 'group_pool', group: `group-${i}` }, some()));
   }
   for (let i = 0; i < USERS; i++) {
-    windows.push(newWindow({ kind: 'user', sub: `user-${i}` }, { id: uuidFrom(random) }));
-    windows.push(newWindow({ kind: 'user', sub: `user-${i}` }, { id: uuidFrom(random), unit: 'tokens' }));
+    windows.push(newWindow({ kind: 'user', sub: `user-${i}` }, some()));
+    windows.push(newWindow({ kind: 'user', sub: `user-${i}` }, { ...some(), unit: 'tokens' }));
   }
   return windows;
 }
@@ -271,13 +278,22 @@ describe.each(POSTGRES_VERSIONS)('races on PostgreSQL %i', (version) => {
       let opening = true;
       const settle = async ({ ledger }: Store, mine: Random): Promise<void> => {
         const replica = uuidFrom(mine);
-        while (opening) {
-          const settlements = Array.from({ length: 1 + mine(8) }, () => {
+        const floors: Settlement[] = [];
+        while (opening || floors.length > 0) {
+          const settlements: Settlement[] = Array.from({ length: 1 + mine(8) }, () => {
             const record = someRecord(mine);
             // It names those that its replica knows of: some.
             const known = windows.filter((window) => covers(window, record) && mine(2) === 0);
             return { record, windowIds: known.map(({ id }) => id) };
           });
+          settlements.push(...floors.splice(0));
+          if (opening && mine(3) === 0) {
+            // Written off, and corrected with the next batch.
+            const [{ record, windowIds }] = settlements.splice(0, 1) as unknown as [Settlement];
+            floors.push({ record, windowIds });
+            const floor = { ...record, costNanoUsd: 1n, outputTokens: 0, outcome: 'abandoned' as const };
+            settlements.push({ record: floor, windowIds });
+          }
           await ledger.settle(replica, { settlements, returns: [] });
         }
       };
@@ -289,12 +305,25 @@ describe.each(POSTGRES_VERSIONS)('races on PostgreSQL %i', (version) => {
           expect(await ledger.openWindows(some)).toHaveLength(some.length);
         }
       };
+      const rollUp = async (): Promise<void> => {
+        while (opening) {
+          const [[now]] = (await postgres.sql('select clock_timestamp()::text', [], url)) as [[string]];
+          if (!(await stores[0]!.usage.rollUp())) continue;
+          // It has everything that was settled until then, and would leave the last minute to be added up again.
+          await postgres.sql(
+            'update claude_gateway.usage_rollup set settled_until = greatest(settled_until, $1::timestamptz)',
+            [now],
+            url,
+          );
+        }
+      };
+      const rolling = rollUp();
       const settlers = stores.flatMap((store, i) =>
         [0, 1, 2].map((j) => settle(store, seeded(SEED + 100 * round + 10 * i + j))),
       );
       await Promise.all(stores.map((store, i) => open(store, seeded(SEED + 1000 * round + i))));
       opening = false;
-      await Promise.all(settlers);
+      await Promise.all([...settlers, rolling]);
       const [count] = await postgres.sql('select count(*)::int from claude_gateway.budget_windows', [], url);
       expect(count).toEqual([windows.length]);
       await expectExact(url);

@@ -182,6 +182,42 @@ describe.each(POSTGRES_VERSIONS)('the ledger on PostgreSQL %i', (version) => {
       expect(await ledger.openWindows([organization])).toMatchObject([{ spent: 11n }]);
     });
 
+    it('are added up by whole hours where these have everything, and by records elsewhere', async () => {
+      const url = await postgres.server.createDatabase();
+      const { ledger, usage } = await postgres.open({ url });
+      const day = new Date(Math.floor(Date.now() / 86_400_000 - 5) * 86_400_000);
+      const minute = (minutes: number): Date => new Date(day.getTime() + minutes * 60_000);
+      const [sub, groups] = ['u', ['g', 'h']];
+      const settle = (minutes: number, costNanoUsd: bigint) =>
+        ledger.settle(randomUUID(), {
+          settlements: [newSettlement([], { sub, groups, admittedAt: minute(minutes), costNanoUsd })],
+          returns: [],
+        });
+      for (const [i, minutes] of [84, 85, 119, 120, 179, 180, 299, 334, 335].entries()) {
+        await settle(minutes, 10n ** BigInt(i));
+      }
+      expect(await usage.rollUp()).toBe(true);
+      // The minute that the rollup would add up again is over.
+      await postgres.sql('update claude_gateway.usage_rollup set settled_until = clock_timestamp()', [], url);
+      await settle(240, 5n * 10n ** 9n);
+      // Told apart: one hour is known by its sum only, another one by its records.
+      await postgres.sql(
+        'delete from claude_gateway.usage_records where admitted_at >= $1 and admitted_at < $2',
+        [minute(120), minute(180)],
+        url,
+      );
+      await postgres.sql('delete from claude_gateway.usage_hours where hour = $1', [minute(240)], url);
+      const subjects = [
+        { kind: 'user', sub },
+        { kind: 'group_pool', group: 'h' },
+        { kind: 'organization_pool' },
+      ] as const;
+      const windows = subjects.map((subject) =>
+        newWindow(subject, { startsAt: minute(85), endsAt: minute(335) }),
+      );
+      for (const { spent } of await ledger.openWindows(windows)) expect(spent).toBe(5_011_111_110n);
+    });
+
     it('that count only what names them start at nothing', async () => {
       const group = randomUUID();
       const ledger = await ledgerWith();

@@ -28,16 +28,35 @@ export const WINDOW_STATES: Statement = {
   text: `SELECT id, spent, held FROM ${SCHEMA}.budget_windows WHERE id = ANY ($1::uuid[])`,
 };
 
-/** What the records in `m` took out of it so far. */
-const spentBy = (kind: string, condition: string): string => `
-    SELECT m.id, sum(${amountOf('u', 'm.unit')}) AS amount
+/** A window is added up by its records alone until it has run for so long: they are few, and found at once. */
+const BY_RECORDS_FOR = `interval '1 day'`;
+
+/** What the windows `m` of a kind took so far: by their records, or by the hours and the records that these lack. */
+const spentBy = (kind: string, condition: (row: string) => string): string => `
+    SELECT m.id, ${amountOf('u', 'm.unit')} AS amount
       FROM missing m JOIN ${SCHEMA}.usage_records u
-        ON u.admitted_at >= m.starts_at AND u.admitted_at < m.ends_at AND ${condition}
-     WHERE m.subject_kind = '${kind}' AND NOT m.named_only GROUP BY m.id`;
+        ON u.admitted_at >= m.starts_at AND u.admitted_at < m.ends_at AND ${condition('u')}
+     WHERE m.subject_kind = '${kind}' AND m.source = 'records'
+     UNION ALL
+    SELECT m.id, ${amountOf('h', 'm.unit')}
+      FROM missing m JOIN ${SCHEMA}.usage_hours h
+        ON h.hour >= m.starts_at AND h.hour < m.ends_at AND ${condition('h')}
+     WHERE m.subject_kind = '${kind}' AND m.source = 'hours' AND h.hour NOT IN (SELECT hour FROM by_record)
+     UNION ALL
+    SELECT m.id, ${amountOf('u', 'm.unit')}
+      FROM missing m
+      JOIN by_record d ON d.hour > m.starts_at - interval '1 hour' AND d.hour < m.ends_at
+      JOIN ${SCHEMA}.usage_records u
+        ON u.admitted_at >= greatest(d.hour, m.starts_at) AND ${condition('u')}
+       AND u.admitted_at < least(d.hour + interval '1 hour', m.ends_at)
+     WHERE m.subject_kind = '${kind}' AND m.source = 'hours'`;
+
+const HOUR_OF = (time: string): string => `date_trunc('hour', ${time}, 'UTC')`;
 
 /**
- * `$1` windows as JSON. Makes those that are missing, with what the records say. Behind OPEN_GATE nobody settles
- * meanwhile, and everything that was settled is seen. Rows: window, spent, held.
+ * `$1` windows as JSON. Makes those that are missing, with what was spent in them so far: as the hours say where they
+ * have everything, as the records say elsewhere (see usage-report.ts). Behind OPEN_GATE nobody settles meanwhile, and
+ * everything that was settled is seen. Rows: window, spent, held.
  */
 export const OPEN_WINDOWS: Statement = {
   name: 'claude_gateway_open_windows',
@@ -47,13 +66,26 @@ export const OPEN_WINDOWS: Statement = {
       id uuid, subject_kind text, subject text, unit ${SCHEMA}.budget_unit, period ${SCHEMA}.budget_period,
       time_zone text, starts_at timestamptz, ends_at timestamptz, named_only boolean)),
   missing AS MATERIALIZED (
-    SELECT r.* FROM wanted r WHERE NOT EXISTS (SELECT FROM ${SCHEMA}.budget_windows w WHERE w.id = r.id)),
+    SELECT r.*, CASE WHEN r.named_only THEN 'nothing'
+                     WHEN r.starts_at > statement_timestamp() - ${BY_RECORDS_FOR} THEN 'records'
+                     ELSE 'hours' END AS source
+      FROM wanted r WHERE NOT EXISTS (SELECT FROM ${SCHEMA}.budget_windows w WHERE w.id = r.id)),
+  unsure AS MATERIALIZED (
+    SELECT u.admitted_at FROM ${SCHEMA}.usage_records u
+     WHERE EXISTS (SELECT FROM missing WHERE source = 'hours') AND u.settled_at >= coalesce(
+           (SELECT max(settled_until) FROM ${SCHEMA}.usage_rollup WHERE id = 1), '-infinity')),
+  by_record AS MATERIALIZED (
+    SELECT ${HOUR_OF('admitted_at')} AS hour FROM unsure
+     UNION SELECT ${HOUR_OF('starts_at')} FROM missing WHERE starts_at <> ${HOUR_OF('starts_at')}
+     UNION SELECT ${HOUR_OF('ends_at')} FROM missing WHERE ends_at <> ${HOUR_OF('ends_at')}),
   sums AS (
-    ${spentBy('user', 'u.sub = m.subject')}
-     UNION ALL
-    ${spentBy('group_pool', 'u.groups @> ARRAY[m.subject]')}
-     UNION ALL
-    ${spentBy('organization_pool', 'true')}),
+    SELECT id, sum(amount) AS amount FROM (
+      ${spentBy('user', (row) => `${row}.sub = m.subject`)}
+       UNION ALL
+      ${spentBy('group_pool', (row) => `${row}.groups @> ARRAY[m.subject]`)}
+       UNION ALL
+      ${spentBy('organization_pool', () => 'true')}) parts
+     GROUP BY id),
   opened AS (
     INSERT INTO ${SCHEMA}.budget_windows
            (id, subject_kind, subject, unit, period, time_zone, starts_at, ends_at, named_only, spent, held)
