@@ -18,7 +18,7 @@ import type {
   WindowSpec,
   WindowState,
 } from './types.ts';
-import { OPEN_WINDOWS, WINDOW_STATES } from './windows.ts';
+import { BY_INDEX, OPEN_WINDOWS, WINDOW_STATES } from './windows.ts';
 
 export const RECALL_CHANNEL = `${SCHEMA}_recalls`;
 
@@ -28,7 +28,7 @@ const OPEN_TIMEOUT_MS = 60_000;
  * The windows that were made are there again when they are asked for after a crash; what is leased from them waits for
  * the disk, and everything before it.
  */
-const OPEN = `${OPEN_GATE}, set_config('synchronous_commit', 'off', true), set_config('statement_timeout', '${OPEN_TIMEOUT_MS}', true)`;
+const OPEN = `${OPEN_GATE}, ${BY_INDEX}, set_config('synchronous_commit', 'off', true), set_config('statement_timeout', '${OPEN_TIMEOUT_MS}', true)`;
 /** A NOTIFY takes less than 8000 bytes. */
 const RECALL_BATCH = 150;
 /** Nobody waits in a circle; should it happen all the same, or a standby object, nothing was done. */

@@ -33,22 +33,26 @@ const BY_RECORDS_FOR = `interval '1 day'`;
 
 /** What the windows `m` of a kind took so far: by their records, or by the hours and the records that these lack. */
 const spentBy = (kind: string, condition: (row: string) => string): string => `
-    SELECT m.id, ${amountOf('u', 'm.unit')} AS amount
-      FROM missing m JOIN ${SCHEMA}.usage_records u
-        ON u.admitted_at >= m.starts_at AND u.admitted_at < m.ends_at AND ${condition('u')}
+    SELECT m.id, p.amount FROM missing m CROSS JOIN LATERAL (
+      SELECT ${amountOf('u', 'm.unit')} AS amount FROM ${SCHEMA}.usage_records u
+       WHERE u.admitted_at >= m.starts_at AND u.admitted_at < m.ends_at AND ${condition('u')}
+      OFFSET 0) p
      WHERE m.subject_kind = '${kind}' AND m.source = 'records'
      UNION ALL
-    SELECT m.id, ${amountOf('h', 'm.unit')}
-      FROM missing m JOIN ${SCHEMA}.usage_hours h
-        ON h.hour >= m.starts_at AND h.hour < m.ends_at AND ${condition('h')}
-     WHERE m.subject_kind = '${kind}' AND m.source = 'hours' AND h.hour NOT IN (SELECT hour FROM by_record)
+    SELECT m.id, p.amount FROM missing m CROSS JOIN LATERAL (
+      SELECT ${amountOf('h', 'm.unit')} AS amount FROM ${SCHEMA}.usage_hours h
+       WHERE h.hour >= m.starts_at AND h.hour < m.ends_at AND ${condition('h')}
+         AND h.hour NOT IN (SELECT hour FROM by_record)
+      OFFSET 0) p
+     WHERE m.subject_kind = '${kind}' AND m.source = 'hours'
      UNION ALL
-    SELECT m.id, ${amountOf('u', 'm.unit')}
-      FROM missing m
+    SELECT m.id, p.amount FROM missing m
       JOIN by_record d ON d.hour > m.starts_at - interval '1 hour' AND d.hour < m.ends_at
-      JOIN ${SCHEMA}.usage_records u
-        ON u.admitted_at >= greatest(d.hour, m.starts_at) AND ${condition('u')}
-       AND u.admitted_at < least(d.hour + interval '1 hour', m.ends_at)
+     CROSS JOIN LATERAL (
+      SELECT ${amountOf('u', 'm.unit')} AS amount FROM ${SCHEMA}.usage_records u
+       WHERE u.admitted_at >= greatest(d.hour, m.starts_at)
+         AND u.admitted_at < least(d.hour + interval '1 hour', m.ends_at) AND ${condition('u')}
+      OFFSET 0) p
      WHERE m.subject_kind = '${kind}' AND m.source = 'hours'`;
 
 const HOUR_OF = (time: string): string => `date_trunc('hour', ${time}, 'UTC')`;
@@ -82,7 +86,7 @@ export const OPEN_WINDOWS: Statement = {
     SELECT id, sum(amount) AS amount FROM (
       ${spentBy('user', (row) => `${row}.sub = m.subject`)}
        UNION ALL
-      ${spentBy('group_pool', (row) => `${row}.groups @> ARRAY[m.subject]`)}
+      ${spentBy('group_pool', (row) => `m.subject = ANY (${row}.groups)`)}
        UNION ALL
       ${spentBy('organization_pool', () => 'true')}) parts
      GROUP BY id),
