@@ -108,8 +108,9 @@ export interface UsageRecord extends TokenUsage {
 export interface Settlement {
   readonly record: UsageRecord;
   /**
-   * Windows that do not exist are passed over: one that is opened later counts the record by itself. Amounts follow
-   * from the record and the window's unit.
+   * Windows that the replica counted on: only they take from its lease. Others that cover the record count it too, so
+   * that a budget is exact from its first moment, whoever knows of it already. Windows that do not exist are passed over:
+   * one that is opened later counts the record by itself. Amounts follow from the record and the window's unit.
    */
   readonly windowIds: readonly string[];
 }
@@ -167,12 +168,17 @@ export interface LedgerStore {
    * counted, so a budget made in mid-period knows what was spent before it. Exact while replicas settle.
    */
   openWindows(windows: readonly WindowSpec[]): Promise<readonly WindowState[]>;
-  /** @returns an answer for each window that exists; a window that is missing has to be opened first. */
+  /**
+   * A replica that is not on the list (see {@link heartbeat}) is granted nothing. At most one ask for each window.
+   *
+   * @returns an answer for each window that exists; a window that is missing has to be opened first.
+   */
   lease(replicaId: string, asks: readonly LeaseAsk[]): Promise<readonly LeaseAnswer[]>;
   /**
    * Settles what is finished and takes back what is not needed, all or nothing. Idempotent by record id: one that is
    * settled already changes nothing, one that was written off as `abandoned` is corrected to what it really cost.
-   * What is charged comes out of this replica's lease as far as it reaches.
+   * What is charged comes out of this replica's lease as far as it reaches. Returns are not told apart from one another:
+   * when a call failed that may have been carried out, they must not be sent again.
    */
   settle(
     replicaId: string,
