@@ -62,6 +62,7 @@ const shape = z.strictObject({
 
 type Shape = z.output<typeof shape>;
 
+// A list of one binds `names`: looking every name up anew exceeds what the API server lets a rule cost.
 const NO_SUCH_UPSTREAM = 'use the name of one of spec.upstreams';
 const named = ({ upstreams: list }: Shape, name: string): boolean => list.some((one) => one.name === name);
 
@@ -72,7 +73,7 @@ const spec = withRules(
     'set replicas or autoscaling, and not both: autoscaling chooses the number of pods',
   ),
   {
-    rule: '!has(self.models.list) || self.models.list.all(model, model.upstreamModels.all(name, self.upstreams.exists(upstream, upstream.name == name)))',
+    rule: '!has(self.models.list) || [self.upstreams.map(upstream, upstream.name)].all(names, self.models.list.all(model, model.upstreamModels.all(name, name in names)))',
     message: `upstreamModels names an upstream that is not there: ${NO_SUCH_UPSTREAM}`,
     field: 'models',
     holds: (value) =>
@@ -81,7 +82,7 @@ const spec = withRules(
       ),
   },
   {
-    rule: '!has(self.pricing) || !has(self.pricing.overrides) || self.pricing.overrides.all(price, self.upstreams.exists(upstream, upstream.name == price.upstream))',
+    rule: '!has(self.pricing) || !has(self.pricing.overrides) || [self.upstreams.map(upstream, upstream.name)].all(names, self.pricing.overrides.all(price, price.upstream in names))',
     message: `overrides names an upstream that is not there: ${NO_SUCH_UPSTREAM}`,
     field: 'pricing',
     holds: (value) => (value.pricing?.overrides ?? []).every(({ upstream }) => named(value, upstream)),

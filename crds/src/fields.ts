@@ -10,10 +10,18 @@ export const text = (max: number, ...rules: readonly Rule<string>[]) =>
 export const atomicList = <T extends z.ZodType>(item: T, max: number, min = 0) =>
   bounded(z.array(item), max, min).meta({ 'x-kubernetes-list-type': 'atomic' });
 
+/** A map of texts to which several authors may add. */
+export const mapOf = <T extends z.ZodType>(value: T, max: number, min = 0) =>
+  z
+    .record(z.string(), value)
+    .refine((map) => Object.keys(map).length <= max, { error: `must have at most ${max} entries` })
+    .refine((map) => Object.keys(map).length >= min, { error: `must have at least ${min} entries` })
+    .meta({ maxProperties: max, ...(min === 0 ? {} : { minProperties: min }) });
+
 /** A list of distinct scalars to which several authors may add. */
 export const setOf = <T extends z.ZodType<string | number>>(item: T, max: number, min = 0) =>
   bounded(z.array(item), max, min)
-    .refine((list) => new Set(list).size === list.length, { error: 'must not have duplicate values' })
+    .superRefine((list, ctx) => noDuplicates(list, 'values', ctx))
     .meta({ 'x-kubernetes-list-type': 'set' });
 
 /** A list whose entries are known by some of their fields, so that several authors may each write their own entries. */
@@ -24,21 +32,21 @@ export const mapList = <T extends z.ZodType<object>>(
   min = 0,
 ) =>
   bounded(z.array(item), max, min)
-    .superRefine((list, ctx) => {
-      const seen = new Set<string>();
-      for (const [index, entry] of list.entries()) {
-        const key = JSON.stringify(keys.map((name) => entry[name]));
-        if (seen.has(key)) {
-          ctx.addIssue({
-            code: 'custom',
-            path: [index],
-            message: `must not have duplicate ${keys.join(', ')}`,
-          });
-        }
-        seen.add(key);
-      }
-    })
+    .superRefine((list, ctx) =>
+      noDuplicates(
+        list.map((entry) => JSON.stringify(keys.map((name) => entry[name]))),
+        keys.join(', '),
+        ctx,
+      ),
+    )
     .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': [...keys] });
+
+function noDuplicates(list: readonly unknown[], what: string, ctx: z.RefinementCtx): void {
+  for (const [index, value] of list.entries()) {
+    if (list.indexOf(value) === index) continue;
+    ctx.addIssue({ code: 'custom', path: [index], message: `must not have duplicate ${what}` });
+  }
+}
 
 function bounded<T extends z.ZodType>(list: z.ZodArray<T>, max: number, min: number): z.ZodArray<T> {
   return min === 0 ? list.max(max) : list.min(min).max(max);

@@ -7,6 +7,7 @@ import {
   httpUrl,
   label,
   mapList,
+  mapOf,
   secretKeyRef,
   setOf,
   text,
@@ -29,7 +30,7 @@ const MANAGED_PARAMETERS = [
   'response_mode', 'client_id',
 ] as const; // prettier-ignore
 
-const extraAuthParams = withRules(z.record(z.string(), z.string().max(1024)).meta({ maxProperties: 32 }), {
+const extraAuthParams = withRules(mapOf(z.string().max(1024), 32), {
   rule: `self.all(name, !(name in ['${MANAGED_PARAMETERS.join("', '")}']))`,
   message: `leave out ${MANAGED_PARAMETERS.join(', ')}: the gateway sets them`,
   holds: (params) => !MANAGED_PARAMETERS.some((name) => Object.hasOwn(params, name)),
@@ -159,14 +160,11 @@ export const identityProviders = mapList(identityProvider, ['name'], 16, 1).desc
 );
 
 const workloadRule = z.strictObject({
-  claims: withRules(
-    z.record(z.string(), atomicList(text(512), 32, 1)).meta({ minProperties: 1, maxProperties: 16 }),
-    {
-      rule: 'self.size() >= 1 && self.all(claim, claim.size() > 0)',
-      message: 'name at least one claim, and what it must be',
-      holds: (claims) => Object.keys(claims).length > 0 && !Object.hasOwn(claims, ''),
-    },
-  ).describe(
+  claims: withRules(mapOf(atomicList(text(512), 32, 1), 16, 1), {
+    rule: 'self.size() >= 1 && self.all(claim, claim.size() > 0)',
+    message: 'name at least one claim, and what it must be',
+    holds: (claims) => Object.keys(claims).length > 0 && !Object.hasOwn(claims, ''),
+  }).describe(
     'Claims (name or JSON Pointer) that the token must have, each with patterns of which one must match. * stands for any characters.',
   ),
   principal: text(

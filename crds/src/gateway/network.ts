@@ -5,6 +5,7 @@ import {
   headers,
   label,
   mapList,
+  mapOf,
   objectName,
   secretKeyRef,
   secureUrl,
@@ -175,7 +176,7 @@ const destination = withRules(
 );
 
 const resourceAttributes = withRules(
-  z.record(z.string(), z.string().min(1).max(255)).meta({ maxProperties: 32 }),
+  mapOf(z.string().min(1).max(255), 32),
   {
     rule: "self.all(name, name.matches(r'^[A-Za-z0-9._-]{1,255}$') && self[name].matches(r'^[!#$&-+\\--:<>-\\[\\]-~]+$'))",
     message:

@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import { label, mapList, objectName, text } from '../fields.ts';
+import { atomicList, label, mapList, mapOf, objectName, setOf, text } from '../fields.ts';
 import { atMostOneOf, matching, withRules } from '../rules.ts';
 
-const labels = () => z.record(z.string(), z.string().max(63)).meta({ maxProperties: 64 });
-const annotations = () => z.record(z.string(), z.string().max(16_384)).meta({ maxProperties: 64 });
+const labels = () => mapOf(z.string().max(63), 64);
+const annotations = () => mapOf(z.string().max(16_384), 64);
 
 /** Kubernetes documents that the API server judges where they end up. */
 const document = () => z.record(z.string(), z.unknown());
@@ -79,13 +79,7 @@ const host = () =>
 export const ingress = z
   .strictObject({
     className: objectName().optional().describe("IngressClass. The cluster's default when left out."),
-    hosts: z
-      .array(host())
-      .min(1)
-      .max(16)
-      .meta({ 'x-kubernetes-list-type': 'set' })
-      .optional()
-      .describe('Hosts to serve. The host of publicURL when left out.'),
+    hosts: setOf(host(), 16, 1).optional().describe('Hosts to serve. The host of publicURL when left out.'),
     tls: z
       .strictObject({
         secretName: objectName().describe('Secret of type kubernetes.io/tls; cert-manager may write it.'),
@@ -109,17 +103,8 @@ const parentRef = z.strictObject({
 
 export const httpRoute = z
   .strictObject({
-    parentRefs: z
-      .array(parentRef)
-      .min(1)
-      .max(16)
-      .meta({ 'x-kubernetes-list-type': 'atomic' })
-      .describe('The Gateways to attach to.'),
-    hostnames: z
-      .array(host())
-      .min(1)
-      .max(16)
-      .meta({ 'x-kubernetes-list-type': 'set' })
+    parentRefs: atomicList(parentRef, 16, 1).describe('The Gateways to attach to.'),
+    hostnames: setOf(host(), 16, 1)
       .optional()
       .describe('Hosts to serve. The host of publicURL when left out.'),
     labels: labels().optional().describe('More labels of the HTTPRoute.'),
@@ -128,13 +113,15 @@ export const httpRoute = z
   .optional()
   .describe('Publish the gateway through an HTTPRoute of the Gateway API.');
 
+const NUMBER_OR_PERCENT = 'write a whole number, or a percentage such as 25%';
+
 /** The schema has no union; the API server checks this one by itself. */
 const intOrPercent = () =>
   (z.unknown() as z.ZodType<number | string>)
     .refine(
       (value) => (typeof value === 'number' ? Number.isInteger(value) && value >= 0 : isPercent(value)),
       {
-        error: 'must be a whole number or a percentage such as 25%',
+        error: NUMBER_OR_PERCENT,
       },
     )
     .meta({
@@ -142,7 +129,7 @@ const intOrPercent = () =>
       'x-kubernetes-validations': [
         {
           rule: "type(self) == int ? self >= 0 : self.matches(r'^[0-9]{1,3}%$')",
-          message: 'write a whole number, or a percentage such as 25%',
+          message: NUMBER_OR_PERCENT,
         },
       ],
       maxLength: 4,
@@ -163,16 +150,10 @@ export const podDisruptionBudget = withRules(
 export const networkPolicy = z
   .strictObject({
     enabled: z.boolean().default(true).describe('Whether there is a NetworkPolicy.'),
-    ingressFrom: z
-      .array(document())
-      .max(64)
-      .meta({ 'x-kubernetes-list-type': 'atomic' })
+    ingressFrom: atomicList(document(), 64)
       .optional()
       .describe('Peers (NetworkPolicyPeer) that may reach the port of the gateway. Everybody when left out.'),
-    egress: z
-      .array(document())
-      .max(64)
-      .meta({ 'x-kubernetes-list-type': 'atomic' })
+    egress: atomicList(document(), 64)
       .optional()
       .describe('Rules (NetworkPolicyEgressRule) for what the pods may reach. Everything when left out.'),
   })

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { groupName, headers, httpUrl, mapList, secretKeyRef, setOf, text } from '../fields.ts';
+import { groupName, headers, httpUrl, mapList, mapOf, secretKeyRef, setOf, text } from '../fields.ts';
 import { atMostOneOf, exactlyOneOf, matching, withRules } from '../rules.ts';
 
 const baseURL = (what: string) => httpUrl().optional().describe(`Endpoint instead of ${what}.`);
@@ -248,14 +248,13 @@ const model = z.strictObject({
   id: text(256).describe('Model id, as clients name it.'),
   displayName: text(256).optional().describe('Name for people.'),
   description: text(1024).optional().describe('Text for clients that show one.'),
-  upstreamModels: withRules(
-    z.record(z.string(), z.string().min(1).max(512)).meta({ minProperties: 1, maxProperties: 32 }),
-    {
-      rule: 'self.size() >= 1',
-      message: 'name at least one upstream, and what it calls the model',
-      holds: (map) => Object.keys(map).length > 0,
-    },
-  ).describe('What each upstream, by its name, calls the model. Other upstreams are skipped for this model.'),
+  upstreamModels: withRules(mapOf(z.string().min(1).max(512), 32, 1), {
+    rule: 'self.size() >= 1',
+    message: 'name at least one upstream, and what it calls the model',
+    holds: (map) => Object.keys(map).length > 0,
+  }).describe(
+    'What each upstream, by its name, calls the model. Other upstreams are skipped for this model.',
+  ),
 });
 
 export const models = z
