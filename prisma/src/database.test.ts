@@ -1,0 +1,64 @@
+import { describe, expect, it } from '@jest/globals';
+import pg from 'pg';
+import { Database } from './database.ts';
+import { POSTGRES_VERSIONS, usePostgres } from './testing/postgres.ts';
+
+const ADD = { name: 'add', text: 'SELECT $1::bigint + 1, NULL, current_setting($2, true)' };
+const GATE = `SELECT set_config('test.gate', 'passed', true)`;
+
+describe.each(POSTGRES_VERSIONS)('statements on PostgreSQL %i', (version) => {
+  const postgres = usePostgres(version);
+
+  async function withDatabase<T>(work: (database: Database) => Promise<T>): Promise<T> {
+    const pool = new pg.Pool({ connectionString: postgres.url, max: 1 });
+    // The server may stop before a connection has said goodbye.
+    pool.on('error', () => undefined);
+    const database = new Database(pool);
+    try {
+      return await work(database);
+    } finally {
+      await database.close();
+    }
+  }
+
+  const prepared = (database: Database) =>
+    database.query<{ name: string }>('SELECT name FROM pg_prepared_statements');
+
+  it('are prepared once, behind a gate or without', async () => {
+    await withDatabase(async (database) => {
+      for (let i = 0; i < 3; i++) {
+        const row = await database.gated(GATE, ADD, ['9007199254740993', 'test.gate']);
+        expect(row).toEqual([['9007199254740994', null, 'passed']]);
+      }
+      // The gate's transaction is over.
+      expect(await database.prepared(ADD, ['1', 'test.gate'])).toEqual([['2', null, '']]);
+      expect(await prepared(database)).toEqual([{ name: 'add' }]);
+    });
+  });
+
+  it('are one transaction with their gate', async () => {
+    await postgres.sql('create table if not exists gates (n int)');
+    await withDatabase(async (database) => {
+      const gate = 'INSERT INTO gates VALUES (1)';
+      await expect(database.gated(gate, ADD, ['no number', 'x'])).rejects.toThrow('invalid input syntax');
+      expect(await postgres.sql('select from gates')).toEqual([]);
+      await expect(database.gated('SELECT 1/0', ADD, ['1', 'x'])).rejects.toThrow('division by zero');
+      await database.gated(gate, ADD, ['1', 'x']);
+      expect(await postgres.sql('select from gates')).toHaveLength(1);
+    });
+  });
+
+  it('are sent whole where a pooler forgets or mixes up what is prepared', async () => {
+    for (const mishap of ['DEALLOCATE ALL', 'PREPARE add AS SELECT 1']) {
+      await withDatabase(async (database) => {
+        if (mishap === 'DEALLOCATE ALL') await database.gated(GATE, ADD, ['1', 'test.gate']);
+        await database.query(mishap);
+        for (let i = 0; i < 2; i++) {
+          expect(await database.gated(GATE, ADD, ['1', 'test.gate'])).toEqual([['2', null, 'passed']]);
+          expect(await database.prepared(ADD, ['1', 'test.gate'])).toEqual([['2', null, '']]);
+        }
+        expect(await prepared(database)).toEqual([]);
+      });
+    }
+  });
+});
