@@ -47,10 +47,10 @@ ${bold('Without signing in from Claude Code')}: get a token in the browser, and 
   eval "$(make -s sign-in)"        # sets ANTHROPIC_BASE_URL and ANTHROPIC_AUTH_TOKEN
   claude -p 'hello'
 
-${bold('Cap what somebody may spend')}, here alice, $1.00 a day, and see it hold:
+${bold('Cap what somebody may spend')}, here alice, one cent a day ("500": five dollars; null: no limit):
 
   curl ${options.url}/v1/organizations/spend_limits -H 'x-api-key: ${options.adminKey}' \\
-    -d '{"scope": {"type": "user", "user_id": "alice@corp.example"}, "amount": "100", "period": "daily"}'
+    -d '{"scope": {"type": "user", "user_id": "alice@corp.example"}, "amount": "1", "period": "daily"}'
 
   upstream           ${options.upstream}
   identity provider  ${options.issuer}  (disable somebody there, and see the session end)
