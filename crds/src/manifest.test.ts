@@ -58,7 +58,7 @@ describe('parseManifest', () => {
     const [, organization] = SAMPLES.SpendPolicy;
     expect(parseManifest(manifest('SpendPolicy', organization))?.spec).toEqual({
       subject: { kind: 'Organization' },
-      limits: [{ period: 'Monthly', usd: '0', sharing: 'PerMember', countCacheReads: false }],
+      limits: [{ period: 'Monthly', usd: '0' }],
       enforcement: { mode: 'Strict', whenShort: 'ShrinkOutput' },
       timeZone: 'UTC',
     });

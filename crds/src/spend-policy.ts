@@ -29,10 +29,11 @@ const USD = /^[0-9]{1,9}([.][0-9]{1,9})?$/;
 
 const limitShape = z.strictObject({
   period: z.enum(PERIODS).describe('How often it begins anew. Weeks begin on Monday.'),
+  // No defaults inside: this list is atomic, and what was applied would then differ from what is kept.
   sharing: z
     .enum(['PerMember', 'Pooled'])
-    .default('PerMember')
-    .describe('Each member has this much, or all together.'),
+    .optional()
+    .describe('Each member has this much, or all together. PerMember when left out.'),
   usd: text(19, {
     rule: `self.matches(r'${USD.source}')`,
     message: 'write dollars as a decimal in quotes, such as "100.00"; "0" blocks everything',
@@ -47,15 +48,19 @@ const limitShape = z.strictObject({
     .describe('No limit in this unit, where a wider limit would apply otherwise.'),
   countCacheReads: z
     .boolean()
-    .default(false)
+    .optional()
     .describe(
-      'Whether tokens read from a cache count. They cost a tenth, and are most of a long conversation.',
+      'Whether tokens read from a cache count. They cost a tenth, and are most of a long conversation. Not when left out.',
     ),
 });
 
 type LimitShape = z.output<typeof limitShape>;
 
+const isPooled = ({ sharing }: LimitShape): boolean => sharing === 'Pooled';
+const countsCache = ({ countCacheReads }: LimitShape): boolean => countCacheReads === true;
 const isUsd = ({ usd, unlimited }: LimitShape): boolean => usd !== undefined || unlimited === 'USD';
+const celIsPooled = (limit: string) => `(has(${limit}.sharing) && ${limit}.sharing == 'Pooled')`;
+const celCountsCache = (limit: string) => `(has(${limit}.countCacheReads) && ${limit}.countCacheReads)`;
 const celIsUsd = (limit: string) =>
   `(has(${limit}.usd) || has(${limit}.unlimited) && ${limit}.unlimited == 'USD')`;
 
@@ -63,21 +68,21 @@ const limit = withRules(
   limitShape,
   exactlyOneOf(['usd', 'tokens', 'unlimited'], 'set exactly one of usd, tokens and unlimited'),
   {
-    rule: `!self.countCacheReads || !${celIsUsd('self')}`,
+    rule: `!${celCountsCache('self')} || !${celIsUsd('self')}`,
     message: 'remove countCacheReads: it is for tokens, and dollars count everything',
     field: 'countCacheReads',
-    holds: (value) => !value.countCacheReads || !isUsd(value),
+    holds: (value) => !countsCache(value) || !isUsd(value),
   },
 );
 
 const sameLimit = (a: LimitShape, b: LimitShape): boolean =>
   a.period === b.period &&
-  a.sharing === b.sharing &&
+  isPooled(a) === isPooled(b) &&
   isUsd(a) === isUsd(b) &&
-  a.countCacheReads === b.countCacheReads;
+  countsCache(a) === countsCache(b);
 
 const limits = withRules(atomicList(limit, 18, 1), {
-  rule: `self.all(a, self.exists_one(b, a.period == b.period && a.sharing == b.sharing && ${celIsUsd('a')} == ${celIsUsd('b')} && a.countCacheReads == b.countCacheReads))`,
+  rule: `self.all(a, self.exists_one(b, a.period == b.period && ${celIsPooled('a')} == ${celIsPooled('b')} && ${celIsUsd('a')} == ${celIsUsd('b')} && ${celCountsCache('a')} == ${celCountsCache('b')}))`,
   message: 'have one limit for each period, sharing and unit: remove the ones that repeat',
   holds: (list) => list.every((a) => list.filter((b) => sameLimit(a, b)).length === 1),
 }).describe('How much. All of them hold.');
@@ -123,11 +128,10 @@ const spec = withRules(
       .describe("What a blocked developer should do; ends the error they see. The gateway's when left out."),
   }),
   {
-    rule: "self.subject.kind != 'User' || self.limits.all(limit, limit.sharing == 'PerMember')",
+    rule: `self.subject.kind != 'User' || !self.limits.exists(limit, ${celIsPooled('limit')})`,
     message: 'remove sharing: Pooled; the limit of a User is theirs alone',
     field: 'limits',
-    holds: ({ subject: { kind }, limits: list }) =>
-      kind !== 'User' || list.every(({ sharing }) => sharing === 'PerMember'),
+    holds: ({ subject: { kind }, limits: list }) => kind !== 'User' || !list.some(isPooled),
   },
 ).describe('What is wanted.');
 

@@ -5,12 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parse, parseAllDocuments } from 'yaml';
 import { KINDS, ManifestError, parseManifest, type ResourceKind } from '@claude-gateway/crds';
 import { casesOf, SAMPLES, type Case } from '@claude-gateway/crds/testing';
-import {
-  TestApiServer,
-  describeWithApiServer,
-  findKubeProgram,
-  type KubeAnswer,
-} from './testbed/api-server.ts';
+import { TestApiServer, findKubeProgram, type KubeAnswer } from './testbed/api-server.ts';
+import { describeWithApiServer } from './testbed/requirements.ts';
 
 const GROUP = '/apis/claudegateway.dev/v1alpha1/namespaces/claude';
 const DEFINITIONS = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
@@ -168,6 +164,22 @@ describeWithApiServer()('the custom resources, on a real API server', () => {
       }
     }
   });
+
+  it.each(Object.keys(SAMPLES) as KindName[])(
+    'another author may apply the same %s, and nothing changes',
+    async (kind) => {
+      for (const [index, spec] of SAMPLES[kind].entries()) {
+        const manifest = object(kind, `same-${index}`, spec);
+        const path = `${GROUP}/${pluralOf(kind)}/same-${index}`;
+        const first = await server.call('POST', `${GROUP}/${pluralOf(kind)}?fieldManager=kubectl`, manifest);
+        expect({ status: first.status, message: first.body['message'] }).toMatchObject({ status: 201 });
+        const other = await server.apply(path, manifest, 'argocd');
+        expect({ status: other.status, message: other.body['message'] }).toMatchObject({ status: 200 });
+        const again = await server.apply(path, manifest, 'argocd');
+        expect(again.body['metadata']).toEqual(other.body['metadata']);
+      }
+    },
+  );
 
   it('lets two authors each own entries of a list', async () => {
     const path = `${GROUP}/claudegateways/shared`;

@@ -5,7 +5,6 @@ import { createServer, type AddressInfo } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe } from '@jest/globals';
 import { Agent, request, type Dispatcher } from 'undici';
 
 /**
@@ -19,17 +18,6 @@ export function findKubeProgram(name: string, env: NodeJS.ProcessEnv = process.e
     .filter((directory) => directory !== undefined && directory !== '')
     .map((directory) => join(String(directory), name))
     .find((file) => existsSync(file));
-}
-
-/**
- * `describe` where etcd and kube-apiserver are at hand, else a skipped one that says so loudly. On CI too, until CI has
- * them: building them takes ten minutes.
- */
-export function describeWithApiServer(): typeof describe | typeof describe.skip {
-  const missing = ['etcd', 'kube-apiserver'].filter((name) => findKubeProgram(name) === undefined);
-  if (missing.length === 0) return describe;
-  console.warn(`SKIPPED: these tests need ${missing.join(' and ')}: name their directory in KUBE_BIN_DIR`);
-  return describe.skip;
 }
 
 /** An answer of the API server; errors are a `Status` object. */

@@ -1,4 +1,5 @@
 import { describe } from '@jest/globals';
+import { findKubeProgram } from './api-server.ts';
 
 /**
  * `describe`, or, where something the tests need is missing, a skipped one that says so loudly. On CI nothing is
@@ -14,5 +15,16 @@ export function describeWith(
   const message = `these tests need ${missing.join(' and ')}, which this machine lacks (hack/testbed.sh gets them)`;
   if (process.env['CI']) throw new Error(message);
   console.warn(`SKIPPED: ${message}`);
+  return describe.skip;
+}
+
+/**
+ * `describe` where etcd and kube-apiserver are at hand, else a skipped one that says so loudly. On CI too, until CI has
+ * them: building them takes ten minutes.
+ */
+export function describeWithApiServer(): typeof describe | typeof describe.skip {
+  const missing = ['etcd', 'kube-apiserver'].filter((name) => findKubeProgram(name) === undefined);
+  if (missing.length === 0) return describe;
+  console.warn(`SKIPPED: these tests need ${missing.join(' and ')}: name their directory in KUBE_BIN_DIR`);
   return describe.skip;
 }
