@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { canonicalJson, settingsChecksum } from './canonical-json.ts';
 import type { JsonObject } from './json.ts';
-import { fixture, seededRandom } from './testing/fixtures.ts';
+import { seededRandom } from '../testing/random.ts';
+import { fixture } from './testing/fixtures.ts';
 import { randomObject, shuffled } from './testing/random-json.ts';
 
 interface MergeRecording {

@@ -2,7 +2,8 @@ import { describe, expect, it } from '@jest/globals';
 import { canonicalJson } from './canonical-json.ts';
 import type { JsonObject } from './json.ts';
 import { mergeDesktop, mergeSettings, unite } from './merge.ts';
-import { fixture, seededRandom } from './testing/fixtures.ts';
+import { seededRandom } from '../testing/random.ts';
+import { fixture } from './testing/fixtures.ts';
 import { randomObject, shuffled } from './testing/random-json.ts';
 
 interface MergeRecording {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { readField, replaceField, scanBody, type BodyField, type BodyWord } from './body-scanner.ts';
+import { seededBelow } from '../testing/random.ts';
 
 const FIELDS: readonly BodyField[] = ['model', 'max_tokens', 'stream', 'tags'];
 
@@ -151,7 +152,7 @@ describe('scanBody', () => {
   it('counts words wherever they stand and however they are spelled', () => {
     const escaped = (word: string): string =>
       [...word].map((c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`).join('');
-    const random = generator(7);
+    const random = seededBelow(7);
     const spell = (word: string): string =>
       [...word].map((c) => (random(4) === 0 ? escaped(c).toUpperCase().replace('U', 'u') : c)).join('');
     for (let i = 0; i < 500; i++) {
@@ -177,7 +178,7 @@ describe('scanBody', () => {
   });
 
   it('agrees with JSON.parse on random documents, as they are and damaged', () => {
-    const random = generator(20_261_123);
+    const random = seededBelow(20_261_123);
     const disagreements: unknown[] = [];
     let damaged = 0;
     const compare = (body: Buffer, is: unknown, shouldBe: unknown): void => {
@@ -214,17 +215,6 @@ it('replaceField changes nothing but the value', () => {
 });
 
 type Random = (below: number) => number;
-
-/** Mulberry32: the same documents in every run. */
-function generator(seed: number): Random {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}
 
 function randomDocument(random: Random): string {
   const spaces = ['', '', '', ' ', '\n', '\t ', '\r\n'];

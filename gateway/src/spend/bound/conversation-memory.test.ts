@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { PROMPT_OVERHEAD } from './body-bound.ts';
 import { conversationOf, createConversationMemory } from './conversation-memory.ts';
 import { boundRequest } from './testing/bound-request.ts';
+import { seededBelow } from '../../testing/random.ts';
 
 interface Block {
   type: string;
@@ -176,7 +177,7 @@ describe('a conversation that goes on', () => {
   });
 
   it('is a bound that holds, whatever changes', () => {
-    const random = generator(20_261_123);
+    const random = seededBelow(20_261_123);
     const pick = <T>(items: readonly T[]): T => items[random(items.length)] as T;
     const words = (): string => pick(['a', 'b"', '\n', 'ü']).repeat(1 + random(5000));
     const block = (): Block =>
@@ -311,14 +312,3 @@ it('conversationOf tells people, sessions, agents, models and betas apart', () =
   expect(new Set(names).size).toBe(names.length);
   expect(conversationOf('u', { 'x-claude-code-agent-id': 'a' }, 'm')).toBeUndefined();
 });
-
-/** Mulberry32: the same conversations in every run. */
-function generator(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}

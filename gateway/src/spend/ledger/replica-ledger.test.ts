@@ -8,6 +8,7 @@ import {
 } from '@claude-gateway/prisma';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { createLog } from '../../observe/log.ts';
+import { seededRandom } from '../../testing/random.ts';
 import { useStores } from '../../testing/stores.ts';
 import type { HoldResult, WindowNeed } from '../types.ts';
 import { ReplicaLedger, type ReplicaLedgerOptions } from './replica-ledger.ts';
@@ -242,7 +243,7 @@ describe('several replicas', () => {
 
   it('ends exactly at the cap, whoever asks, and strands nothing', async () => {
     const ledgers = [await replica(0), await replica(1), await replica(2)];
-    const random = seeded(20261123);
+    const random = seededRandom(20261123);
     const window = pool();
     const cap = 100_000n;
     let spent = 0n;
@@ -365,7 +366,7 @@ describe('PostgreSQL away', () => {
 it.each([1, 2, 3])(
   'is exact although every fifth call fails or only seems to (seed %i)',
   async (seed) => {
-    const random = seeded(seed);
+    const random = seededRandom(seed);
     let failing = true;
     const unreliably = async <T>(work: () => Promise<T>): Promise<T> => {
       const fate = failing ? random() : 1;
@@ -427,14 +428,3 @@ it.each([1, 2, 3])(
   },
   30_000,
 );
-
-/** Mulberry32. */
-function seeded(seed: number): () => number {
-  let a = seed;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}

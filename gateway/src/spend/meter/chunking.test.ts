@@ -17,7 +17,8 @@ import {
   type Style,
 } from './testing/answers.ts';
 import { metered } from './testing/metering.ts';
-import { pick, randomChunks, seededRandom } from './testing/random.ts';
+import { pick, randomChunks } from './testing/random.ts';
+import { seededRandom } from '../../testing/random.ts';
 
 const SEED = 20_261_123;
 const ROUNDS = 400;
