@@ -3,6 +3,7 @@ import type { TokenUsage, UsageRecord } from '@claude-gateway/prisma';
 import { boundOf, type BodyBound } from '../bound/body-bound.ts';
 import { contextWindowOf } from '../bound/context-window.ts';
 import { createMeter } from '../meter/meter.ts';
+import { NO_USAGE } from '../no-usage.ts';
 import { standingHeaders } from '../standing/standing.ts';
 import type { AppliedCap, CapSnapshot, Hold, Ledger, MeteredUsage, PriceBook, UsageMeter } from '../types.ts';
 import type { AdmissionCall, CallEnd, CallObserver } from './call.ts';
@@ -32,15 +33,6 @@ export interface Ticket {
   /** Whether the next request of the conversation may not fit by its cheap bound. */
   readonly closeToCap: boolean;
 }
-
-const NOTHING: TokenUsage = {
-  inputTokens: 0,
-  outputTokens: 0,
-  cacheReadTokens: 0,
-  cacheWrite5mTokens: 0,
-  cacheWrite1hTokens: 0,
-  webSearches: 0,
-};
 
 /** One admitted request, on its way: meters the answer and settles, once, whatever happens. */
 export class OpenCall implements CallObserver {
@@ -83,7 +75,7 @@ export class OpenCall implements CallObserver {
         this.#deps.ledger.release(this.#ticket.hold);
         return;
       case 'declined':
-        this.#settle(this.#record(NOTHING, 'complete', end));
+        this.#settle(this.#record(NO_USAGE, 'complete', end));
         return;
       case 'unanswered':
         // It may have been worked on: at least its input was read.
@@ -119,7 +111,7 @@ export class OpenCall implements CallObserver {
 
   /** The least that the request can have cost: its input, read from a cache. */
   #floor(): TokenUsage {
-    return { ...NOTHING, cacheReadTokens: this.#input() };
+    return { ...NO_USAGE, cacheReadTokens: this.#input() };
   }
 
   #input(): number {

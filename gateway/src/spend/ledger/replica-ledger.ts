@@ -9,6 +9,7 @@ import type {
   WindowState,
 } from '@claude-gateway/prisma';
 import type { Log } from '../../observe/log.ts';
+import { NO_USAGE } from '../no-usage.ts';
 import type { Hold, HoldResult, Ledger, WindowNeed } from '../types.ts';
 import type { Account } from './account.ts';
 import { amountOf } from './amount.ts';
@@ -385,12 +386,7 @@ export class ReplicaLedger implements Ledger {
 function unused(floor: UsageRecord): UsageRecord {
   return {
     ...floor,
-    inputTokens: 0,
-    outputTokens: 0,
-    cacheReadTokens: 0,
-    cacheWrite5mTokens: 0,
-    cacheWrite1hTokens: 0,
-    webSearches: 0,
+    ...NO_USAGE,
     costNanoUsd: 0n,
     outcome: 'partial',
   };

@@ -1,17 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import { CATALOG } from '@claude-gateway/contract';
 import type { TokenUsage } from '@claude-gateway/prisma';
+import { NO_USAGE } from '../no-usage.ts';
 import type { RequestBound } from '../types.ts';
 import { createPriceBook, type PriceBookOptions } from './price-book.ts';
+import { seededBelow } from '../../testing/random.ts';
 
-const NOTHING: TokenUsage = {
-  inputTokens: 0,
-  outputTokens: 0,
-  cacheReadTokens: 0,
-  cacheWrite5mTokens: 0,
-  cacheWrite1hTokens: 0,
-  webSearches: 0,
-};
 const MILLION = 1_000_000;
 const A_MILLION_OF_EACH: TokenUsage = {
   inputTokens: MILLION,
@@ -32,7 +26,7 @@ function inputCents(
 ): number {
   const cost = createPriceBook(options)
     .rates(upstream, model, upstreamModel)
-    .cost({ ...NOTHING, inputTokens: MILLION }, false);
+    .cost({ ...NO_USAGE, inputTokens: MILLION }, false);
   return Number(cost) / Number(CENT);
 }
 
@@ -68,7 +62,7 @@ describe('list prices', () => {
 
   it('tells kinds apart, and writes by how long they live', () => {
     const rates = LIST.rates('anthropic', 'claude-opus-4-8', 'claude-opus-4-8');
-    const one = (usage: Partial<TokenUsage>, fast = false) => rates.cost({ ...NOTHING, ...usage }, fast);
+    const one = (usage: Partial<TokenUsage>, fast = false) => rates.cost({ ...NO_USAGE, ...usage }, fast);
     expect(one({ inputTokens: 1 })).toBe(5000n);
     expect(one({ outputTokens: 1 })).toBe(25_000n);
     expect(one({ cacheReadTokens: 1 })).toBe(500n);
@@ -93,8 +87,8 @@ describe('list prices', () => {
     [{ cacheWrite1hTokens: 10_000 }, 0.2],
   ])('claude-haiku-5-5 is dearer for long prompts: %j', (usage, cents) => {
     const rates = LIST.rates('anthropic', 'claude-haiku-5-5', 'claude-haiku-5-5');
-    expect(rates.cost({ ...NOTHING, ...usage }, false)).toBe(BigInt(Math.round(cents * 1e7)));
-    expect(rates.cost({ ...NOTHING, ...usage }, true)).toBe(BigInt(Math.round(cents * 1e7)));
+    expect(rates.cost({ ...NO_USAGE, ...usage }, false)).toBe(BigInt(Math.round(cents * 1e7)));
+    expect(rates.cost({ ...NO_USAGE, ...usage }, true)).toBe(BigInt(Math.round(cents * 1e7)));
   });
 
   it('prices every model of the catalog', () => {
@@ -107,8 +101,8 @@ describe('list prices', () => {
 
   it('takes what is no count for none', () => {
     const rates = LIST.rates('anthropic', 'claude-opus-4-8', 'claude-opus-4-8');
-    expect(rates.cost({ ...NOTHING, inputTokens: -5, outputTokens: NaN }, false)).toBe(0n);
-    expect(rates.cost({ ...NOTHING, inputTokens: 0.5 }, false)).toBe(5000n);
+    expect(rates.cost({ ...NO_USAGE, inputTokens: -5, outputTokens: NaN }, false)).toBe(0n);
+    expect(rates.cost({ ...NO_USAGE, inputTokens: 0.5 }, false)).toBe(5000n);
   });
 });
 
@@ -222,12 +216,12 @@ describe('overrides', () => {
     });
     const rates = book.rates('Prim', 'claude-opus-4-8', 'claude-opus-4-8');
     for (const fast of [false, true]) {
-      expect(rates.cost({ ...NOTHING, inputTokens: 1 }, fast)).toBe(14_000n);
-      expect(rates.cost({ ...NOTHING, outputTokens: 1 }, fast)).toBe(22_000n);
-      expect(rates.cost({ ...NOTHING, cacheReadTokens: 1 }, fast)).toBe(26_000n);
-      expect(rates.cost({ ...NOTHING, cacheWrite5mTokens: 1 }, fast)).toBe(34_000n);
-      expect(rates.cost({ ...NOTHING, cacheWrite1hTokens: 1 }, fast)).toBe(34_000n);
-      expect(rates.cost({ ...NOTHING, webSearches: 1 }, fast)).toBe(2n * CENT);
+      expect(rates.cost({ ...NO_USAGE, inputTokens: 1 }, fast)).toBe(14_000n);
+      expect(rates.cost({ ...NO_USAGE, outputTokens: 1 }, fast)).toBe(22_000n);
+      expect(rates.cost({ ...NO_USAGE, cacheReadTokens: 1 }, fast)).toBe(26_000n);
+      expect(rates.cost({ ...NO_USAGE, cacheWrite5mTokens: 1 }, fast)).toBe(34_000n);
+      expect(rates.cost({ ...NO_USAGE, cacheWrite1hTokens: 1 }, fast)).toBe(34_000n);
+      expect(rates.cost({ ...NO_USAGE, webSearches: 1 }, fast)).toBe(2n * CENT);
     }
   });
 
@@ -298,19 +292,19 @@ describe('exactness', () => {
     const book = createPriceBook({ pricing: { multiplier: 0.1, overrides: [] } });
     const rates = book.rates('a', 'claude-haiku-5-5', 'claude-haiku-5-5');
     // 0.01 USD per million times 0.1 is 1 nano-USD; 0.125 is 12.5.
-    expect(rates.cost({ ...NOTHING, cacheReadTokens: 3 }, false)).toBe(3n);
-    expect(rates.cost({ ...NOTHING, cacheWrite5mTokens: 1 }, false)).toBe(13n);
-    expect(rates.cost({ ...NOTHING, cacheWrite5mTokens: 2 }, false)).toBe(25n);
-    expect(rates.cost({ ...NOTHING, cacheWrite5mTokens: 3 }, false)).toBe(38n);
+    expect(rates.cost({ ...NO_USAGE, cacheReadTokens: 3 }, false)).toBe(3n);
+    expect(rates.cost({ ...NO_USAGE, cacheWrite5mTokens: 1 }, false)).toBe(13n);
+    expect(rates.cost({ ...NO_USAGE, cacheWrite5mTokens: 2 }, false)).toBe(25n);
+    expect(rates.cost({ ...NO_USAGE, cacheWrite5mTokens: 3 }, false)).toBe(38n);
     expect(
       createPriceBook({ pricing: { multiplier: 1e-7, overrides: [] } })
         .rates('a', 'claude-opus-4-8', 'claude-opus-4-8')
-        .cost({ ...NOTHING, inputTokens: MILLION }, false),
+        .cost({ ...NO_USAGE, inputTokens: MILLION }, false),
     ).toBe(500n);
   });
 
   it('is never above the ceiling, however a request within the bound is billed', () => {
-    const random = generator(20_261_123);
+    const random = seededBelow(20_261_123);
     const models = [...CATALOG.map(({ id }) => id), 'unknown', 'overridden'];
     for (let i = 0; i < 4000; i++) {
       const decimal = (): number => Math.max(1, random(10_000)) / 10 ** random(7);
@@ -357,7 +351,7 @@ describe('exactness', () => {
       fastMode: true,
     } as const;
     expect(rates.ceiling(bound)).toBe(
-      rates.cost({ ...NOTHING, cacheWrite1hTokens: 1000, outputTokens: 10, webSearches: 2 }, true),
+      rates.cost({ ...NO_USAGE, cacheWrite1hTokens: 1000, outputTokens: 10, webSearches: 2 }, true),
     );
   });
 });
@@ -380,16 +374,5 @@ function usageWithin(bound: RequestBound, random: (below: number) => number): To
     cacheReadTokens: take(),
     outputTokens: random(2) === 0 ? bound.outputTokens : random(bound.outputTokens + 1),
     webSearches: random(bound.webSearches + 1),
-  };
-}
-
-/** Mulberry32: the same numbers in every run. */
-function generator(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % below;
   };
 }

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { MeteredUsage } from '../../types.ts';
 import { createMeter, type MeterOptions } from '../meter.ts';
+import { NO_USAGE } from '../../no-usage.ts';
 
 /** What a meter makes of these chunks. Each is overwritten once the meter has seen it, as a socket's buffer may be. */
 export async function metered(
@@ -20,12 +21,7 @@ export async function metered(
 /** A result with these counts and nothing else: complete, with input counted. */
 export function usage(counts: Partial<MeteredUsage>): MeteredUsage {
   return {
-    inputTokens: 0,
-    outputTokens: 0,
-    cacheReadTokens: 0,
-    cacheWrite5mTokens: 0,
-    cacheWrite1hTokens: 0,
-    webSearches: 0,
+    ...NO_USAGE,
     fastMode: false,
     outcome: 'complete',
     inputCounted: true,
