@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { STATEMENT_TIMEOUT_MS, type Target } from './connection.ts';
 import { asStoreError } from './errors.ts';
+import { pause } from './pause.ts';
 import type { StoreOptions } from './types.ts';
 
 const RECONNECT_MIN_MS = 100;
@@ -86,7 +86,7 @@ export class Notifications {
       }
       this.#client = undefined;
       await client.end().catch(() => undefined);
-      if (!(await this.#pause(backoff * (0.5 + Math.random())))) return;
+      if (!(await pause(backoff * (0.5 + Math.random()), this.#closing.signal))) return;
       backoff = Math.min(backoff * 2, RECONNECT_MAX_MS);
     }
   }
@@ -100,7 +100,7 @@ export class Notifications {
   /** @returns when the connection is of no use any more. */
   async #probe(client: pg.Client): Promise<void> {
     try {
-      while (await this.#pause(PROBE_INTERVAL_MS)) {
+      while (await pause(PROBE_INTERVAL_MS, this.#closing.signal)) {
         if (this.#client !== client) return;
         await this.#listenToAll(client);
       }
@@ -111,16 +111,6 @@ export class Notifications {
 
   #hear(channel: string, payload: string): void {
     for (const listener of this.#listeners) if (listener.channel === channel) listener.onPayload(payload);
-  }
-
-  /** @returns false when it is time to go. */
-  async #pause(ms: number): Promise<boolean> {
-    try {
-      await sleep(ms, undefined, { signal: this.#closing.signal });
-      return true;
-    } catch {
-      return false;
-    }
   }
 }
 

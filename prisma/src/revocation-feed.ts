@@ -1,8 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { SCHEMA, STATEMENT_TIMEOUT_MS } from './connection.ts';
 import type { Database } from './database.ts';
 import type { Notifications } from './notifications.ts';
 import type { RevocationFeed, StoreOptions } from './types.ts';
+import { pause } from './pause.ts';
 
 export const REVOCATION_CHANNEL = `${SCHEMA}_revocations`;
 
@@ -87,7 +87,7 @@ export class PostgresRevocationFeed implements RevocationFeed {
 
   async #poll(): Promise<void> {
     let away = false;
-    while (await this.#pause(POLL_INTERVAL_MS)) {
+    while (await pause(POLL_INTERVAL_MS, this.#closing.signal)) {
       try {
         await this.#read();
         if (away) this.#onEvent?.('info', 'revocations are current again');
@@ -117,15 +117,5 @@ export class PostgresRevocationFeed implements RevocationFeed {
   #hear(payload: string): void {
     const [id, seconds] = payload.split(' ');
     if (id && seconds) this.#expiries.set(id, Number(seconds) * 1000);
-  }
-
-  /** @returns false when it is time to go. */
-  async #pause(ms: number): Promise<boolean> {
-    try {
-      await sleep(ms, undefined, { signal: this.#closing.signal });
-      return true;
-    } catch {
-      return false;
-    }
   }
 }

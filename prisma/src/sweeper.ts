@@ -1,10 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { SCHEMA } from './connection.ts';
 import type { Database } from './database.ts';
 import { RECORD_RETENTION_DAYS } from './ledger/usage-rollup.ts';
 import type { Retention } from './ledger/usage-types.ts';
 import { LOCK_CLASS } from './migrations.ts';
 import type { StoreOptions } from './types.ts';
+import { pause } from './pause.ts';
 
 const INTERVAL_MS = 60_000;
 const BATCH = 1_000;
@@ -125,12 +125,7 @@ export class Sweeper {
   }
 
   async #run(): Promise<void> {
-    for (;;) {
-      try {
-        await sleep(INTERVAL_MS * (0.5 + Math.random()), undefined, { signal: this.#closing.signal });
-      } catch {
-        return;
-      }
+    while (await pause(INTERVAL_MS * (0.5 + Math.random()), this.#closing.signal)) {
       try {
         const swept = await this.sweep(new Date());
         if (Object.keys(swept).length > 0) this.#onEvent?.('info', 'removed expired rows', swept);

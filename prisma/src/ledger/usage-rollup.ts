@@ -4,6 +4,7 @@ import { SCHEMA } from '../connection.ts';
 import type { Database } from '../database.ts';
 import { LOCK_CLASS } from '../migrations.ts';
 import type { StoreOptions } from '../types.ts';
+import { pause } from '../pause.ts';
 
 /** How long the records themselves are kept: a monthly window must always be able to be added up again. */
 export const RECORD_RETENTION_DAYS = 62;
@@ -192,12 +193,7 @@ export class UsageRollup {
   }
 
   async #run(): Promise<void> {
-    for (;;) {
-      try {
-        await sleep(INTERVAL_MS * (0.5 + Math.random()), undefined, { signal: this.#closing.signal });
-      } catch {
-        return;
-      }
+    while (await pause(INTERVAL_MS * (0.5 + Math.random()), this.#closing.signal)) {
       try {
         if (await this.#isDue()) await this.rollUp();
       } catch (error) {
