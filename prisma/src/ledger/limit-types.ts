@@ -61,15 +61,11 @@ export interface LimitSet {
   readonly limits: readonly SpendLimit[];
 }
 
-/** Who changed something: `admin-key:<id>`, `oidc:<sub>`, or `resource:<kind>/<namespace>/<name>`. */
-export interface Actor {
-  readonly id: string;
-}
-
 /** One entry of the trail of changes, written in the transaction of the change. */
 export interface LimitChange {
   readonly id: string;
   readonly at: Date;
+  /** `admin-key:<id>`, `oidc:<sub>`, or `resource:<kind>/<namespace>/<name>`. */
   readonly actor: string;
   readonly action: 'create' | 'update' | 'delete';
   readonly limitId: string;
