@@ -264,22 +264,14 @@ class Admission<C extends AdmissionCall> {
 
   #unavailable(): Admitted {
     const estimate = this.#estimate;
-    const { enforcement, ledger, audit } = this.#deps;
+    const { enforcement, ledger } = this.#deps;
     const byDefault = enforcement.fail_closed_on_error ? 'closed' : 'open';
     const closed = this.#caps.find(({ limit }) => (limit.failurePolicy ?? byDefault) === 'closed');
-    const { context, principal, model } = this.#call;
     if (closed !== undefined) {
-      audit('spend.blocked', {
-        request_id: context.id,
-        sub: principal.sub,
-        email: principal.email ?? null,
-        client_ip: context.clientAddress,
-        model,
-        cause: 'store_unavailable',
-        ...auditedCap(closed),
-      });
+      this.#auditBlocked('store_unavailable', closed, {});
       throw limitsUnavailable();
     }
+    const { context, principal } = this.#call;
     context.log.warn(
       { request_id: context.id, sub: principal.sub },
       'cannot read budgets: the request is served without holding what it may cost',
@@ -316,17 +308,9 @@ class Admission<C extends AdmissionCall> {
     // Every shortage is of a window that was asked for.
     if (first === undefined) return limitsUnavailable();
     const decisive = decisiveOf([first, ...others]);
-    const { context, principal, model } = this.#call;
     const { cap } = decisive;
     for (const { cap: blocking, spent } of blocked) this.#deps.onBlocked(blocking, spent);
-    this.#deps.audit('spend.blocked', {
-      request_id: context.id,
-      sub: principal.sub,
-      email: principal.email ?? null,
-      client_ip: context.clientAddress,
-      model,
-      cause: 'over_limit',
-      ...auditedCap(cap),
+    this.#auditBlocked('over_limit', cap, {
       window_id: cap.window.id,
       resets_at: cap.window.endsAt.toISOString(),
       spent: String(decisive.spent),
@@ -335,6 +319,20 @@ class Admission<C extends AdmissionCall> {
       blocked_by: blocked.map(({ cap: { limit } }) => limit.id),
     });
     return limitReached(decisive, this.#at, this.#deps.blockedMessage);
+  }
+
+  #auditBlocked(cause: string, cap: AppliedCap, details: Record<string, unknown>): void {
+    const { context, principal, model } = this.#call;
+    this.#deps.audit('spend.blocked', {
+      request_id: context.id,
+      sub: principal.sub,
+      email: principal.email ?? null,
+      client_ip: context.clientAddress,
+      model,
+      cause,
+      ...auditedCap(cap),
+      ...details,
+    });
   }
 }
 

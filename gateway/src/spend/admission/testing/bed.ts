@@ -15,33 +15,14 @@ import { createPriceBook } from '../../prices/price-book.ts';
 import type { CapSnapshot, Hold } from '../../types.ts';
 import { createLearned, createSpend, type SpendDeps } from '../admission.ts';
 import type { AdmissionCall, Admitted, CallEnd } from '../call.ts';
+import { limit as limitOf, ORGANIZATION } from '../../caps/testing/limits.ts';
 
 export const DOLLAR = 1_000_000_000n;
 
 const QUIET = createLog('silent', { write: () => undefined });
-const EPOCH = new Date(0);
-
 /** A limit as the admin API would make it: ten dollars a month for each user of the organization, strict. */
-export function limit(overrides: Partial<SpendLimit> = {}): SpendLimit {
-  return {
-    id: `spl_${randomUUID()}`,
-    scope: { type: 'organization' },
-    period: 'monthly',
-    unit: 'nano_usd',
-    sharing: 'per_member',
-    amount: 10n * DOLLAR,
-    mode: 'strict',
-    whenShort: 'refuse',
-    failurePolicy: null,
-    timeZone: 'UTC',
-    warnAtPercent: [75, 95],
-    blockedMessage: null,
-    policyName: null,
-    owner: null,
-    createdAt: EPOCH,
-    updatedAt: EPOCH,
-    ...overrides,
-  };
+export function limit({ scope, amount, ...settings }: Partial<SpendLimit> = {}): SpendLimit {
+  return limitOf(scope ?? ORGANIZATION, amount === undefined ? 10n * DOLLAR : amount, settings);
 }
 
 export function snapshotOf(limits: readonly SpendLimit[], options: Partial<CapOptions> = {}): CapSnapshot {
