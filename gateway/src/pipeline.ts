@@ -28,11 +28,9 @@ import { Parts } from './parts.ts';
 import { compilePolicy } from './policy/policy.ts';
 import { createPolicyRouter } from './policy/router.ts';
 import type { Principal } from './principal.ts';
+import { budgetAlerts, capOptions, limitFeed } from './spend-parts.ts';
 import { createSpend, type Learned } from './spend/admission/admission.ts';
-import { BudgetAlerts } from './spend/alerts/budget-alerts.ts';
-import { ChargedCaps } from './spend/alerts/charged-caps.ts';
-import { compileCaps, type CapOptions } from './spend/caps/compile.ts';
-import { LimitFeed } from './spend/caps/limit-feed.ts';
+import { compileCaps } from './spend/caps/compile.ts';
 import type { ReplicaLedger } from './spend/ledger/replica-ledger.ts';
 import { createPriceBook } from './spend/prices/price-book.ts';
 import type { PrincipalLog } from './spend/principals.ts';
@@ -115,7 +113,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
     config.upstreams.map((upstream) => createUpstream(upstream, dispatcher, resources, parts)),
   );
   const caps = await limitFeed(config, resources, parts);
-  const { alerts, charged } = await budgetAlerts(config, resources, parts);
+  const { alerts, charged } = await budgetAlerts(config, publicUrl, resources, parts);
   const spend = createSpend({
     caps: () => caps.current,
     ledger: resources.ledger,
@@ -285,74 +283,6 @@ function rulesOf(config: GatewayConfig): ListenerRules {
     allow: new AddressSet(config.access_control.allow_cidrs),
     deny: new AddressSet(config.access_control.deny_cidrs),
     maxUrlLength: config.limits.max_url_length,
-  };
-}
-
-function limitFeed(
-  config: GatewayConfig,
-  { store, ledger, log, audit }: Resources,
-  parts: Parts,
-): Promise<LimitFeed> {
-  const options = capOptions(config);
-  return parts.use(
-    'limits',
-    options,
-    async () => {
-      const feed = await LimitFeed.start({
-        limits: store.limits,
-        compile: (set) => compileCaps(set, options),
-        log,
-        audit,
-      });
-      feed.onSwap(() => ledger.policyChanged());
-      return feed;
-    },
-    (feed) => feed.close(),
-  );
-}
-
-/** Alerts about budgets, fed by settlements. */
-function budgetAlerts(
-  config: GatewayConfig,
-  resources: Resources,
-  parts: Parts,
-): Promise<{ alerts: BudgetAlerts; charged: ChargedCaps; stop: () => void }> {
-  const source = publicUrlOf(config);
-  const { warn_at_percent: warnAtPercent } = config.enforcement;
-  return parts.use(
-    'alerts',
-    [config.alerts, source, warnAtPercent],
-    () => {
-      const alerts = new BudgetAlerts({
-        store: resources.store.alerts,
-        webhooks: config.alerts.webhooks,
-        source,
-        warnAtPercent,
-        log: resources.log,
-        audit: resources.audit,
-        clock: resources.clock,
-        userAgent: `claude-gateway/${resources.version}`,
-        allowLoopback: resources.allowLoopback,
-        proxy: resources.proxy,
-      });
-      const charged = new ChargedCaps();
-      const stop = resources.ledger.onStates((states) => alerts.observe(charged.statesOf(states)));
-      return { alerts, charged, stop };
-    },
-    async ({ alerts, stop }) => {
-      stop();
-      await alerts.close();
-    },
-  );
-}
-
-/** How caps of several groups go together. Without `admin` as by its defaults: limits may come from elsewhere. */
-function capOptions({ admin, enforcement }: GatewayConfig): CapOptions {
-  return {
-    warnAtPercent: enforcement.warn_at_percent,
-    groupLimitMode: admin?.group_limit_mode ?? 'min',
-    ...(admin?.pooled_conflict_rule !== undefined && { pooledConflictRule: admin.pooled_conflict_rule }),
-    ...(admin?.pooled_priority_order !== undefined && { pooledPriorityOrder: admin.pooled_priority_order }),
   };
 }
 

@@ -9,8 +9,6 @@ export type { BudgetState } from './thresholds.ts';
 export interface BudgetAlertsDependencies extends DeliveryDependencies {
   readonly store: AlertStore;
   readonly audit: Audit;
-  /** Thresholds of limits that name none, in whole percent. */
-  readonly warnAtPercent: readonly number[];
 }
 
 const RAISE_BATCH = 100;
@@ -63,7 +61,7 @@ export class BudgetAlerts {
   #look(state: BudgetState): void {
     const { window } = state.cap;
     const told = this.#told.get(window.id)?.threshold ?? 0;
-    const passed = passedThresholds(state, this.#deps.warnAtPercent, told);
+    const passed = passedThresholds(state, told);
     if (passed.length === 0 || this.#waiting.length + passed.length > MOST_WAITING) return;
     this.#told.set(window.id, { threshold: passed.at(-1)!, endsAt: window.endsAt.getTime() });
     for (const threshold of passed) {

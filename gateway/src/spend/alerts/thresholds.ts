@@ -22,19 +22,12 @@ export function percentOf({ cap, spent }: BudgetState): bigint {
 
 /**
  * The thresholds of a budget that have been passed above `told`, ascending.
- *
- * @param warnAtPercent For limits that say nothing.
  */
-export function passedThresholds(
-  state: BudgetState,
-  warnAtPercent: readonly number[],
-  told: number,
-): number[] {
+export function passedThresholds(state: BudgetState, told: number): number[] {
   const { cap, spent } = state;
   // A cap of nothing blocks from the beginning: nobody has spent it.
   if (cap.amount <= 0n || told >= EXHAUSTED) return [];
-  const own = cap.limit.warnAtPercent;
-  const thresholds = new Set([...(own.length > 0 ? own : warnAtPercent), EXHAUSTED]);
+  const thresholds = new Set([...cap.limit.warnAtPercent, EXHAUSTED]);
   return [...thresholds]
     .filter((threshold) => threshold > told)
     .filter((threshold) => spent * 100n >= cap.amount * BigInt(threshold) || isUsedUp(state))
