@@ -4,6 +4,7 @@ import { conditions, observedGeneration } from './conditions.ts';
 import { gatewayRefs, groupName, mapList, setOf, text } from './fields.ts';
 import { AGE, conditionColumn, type ResourceKind } from './kind.ts';
 import { matching, withRules } from './rules.ts';
+import { conflicts, gatewayShape, replicasUpToDate } from './policy-status.ts';
 
 const domain = text(
   253,
@@ -68,31 +69,17 @@ const status = z
       .optional()
       .describe('Clients that these are for, as far as they have asked.'),
     gateways: mapList(
-      z.strictObject({
-        name: z.string().max(253).describe('Name of the ClaudeGateway.'),
-        revision: z.int().min(0).optional().describe('Revision of the policies that has these.'),
-        replicas: z.int().min(0).optional().describe('Pods that serve.'),
-        deliveringReplicas: z
-          .int()
-          .min(0)
-          .optional()
-          .describe('Of them, those that run this revision or a later one.'),
-      }),
+      z.strictObject({ ...gatewayShape('these'), deliveringReplicas: replicasUpToDate() }),
       ['name'],
       1000,
     )
       .optional()
       .describe('The gateways that these apply to.'),
-    conflicts: mapList(
-      z.strictObject({
-        name: z.string().max(253).describe('Name of the other ManagedSettings.'),
-        message: z.string().max(1024).describe('What both match, and which one wins.'),
-      }),
-      ['name'],
-      100,
-    )
-      .optional()
-      .describe('Settings that match the same people at the same priority.'),
+    conflicts: conflicts(
+      'ManagedSettings',
+      'What both match, and which one wins.',
+      'Settings that match the same people at the same priority.',
+    ),
   })
   .describe('What is the case.');
 

@@ -4,6 +4,7 @@ import { conditions, observedGeneration } from './conditions.ts';
 import { atomicList, gatewayRefs, mapList, text, timeZone, warnAtPercent } from './fields.ts';
 import { AGE, conditionColumn, type ResourceKind } from './kind.ts';
 import { exactlyOneOf, withRules } from './rules.ts';
+import { conflicts, gatewayShape, replicasUpToDate } from './policy-status.ts';
 
 const subject = withRules(
   z.strictObject({
@@ -172,31 +173,17 @@ const status = z
       .optional()
       .describe('The limit that is nearest its end, for kubectl get.'),
     gateways: mapList(
-      z.strictObject({
-        name: z.string().max(253).describe('Name of the ClaudeGateway.'),
-        revision: z.int().min(0).optional().describe('Revision of the policies that has this one.'),
-        replicas: z.int().min(0).optional().describe('Pods that serve.'),
-        enforcedReplicas: z
-          .int()
-          .min(0)
-          .optional()
-          .describe('Of them, those that run this revision or a later one.'),
-      }),
+      z.strictObject({ ...gatewayShape('this one'), enforcedReplicas: replicasUpToDate() }),
       ['name'],
       1000,
     )
       .optional()
       .describe('The gateways that this applies to.'),
-    conflicts: mapList(
-      z.strictObject({
-        name: z.string().max(253).describe('Name of the other SpendPolicy.'),
-        message: z.string().max(1024).describe('What both limit, and which one counts.'),
-      }),
-      ['name'],
-      100,
-    )
-      .optional()
-      .describe('Policies that limit the same.'),
+    conflicts: conflicts(
+      'SpendPolicy',
+      'What both limit, and which one counts.',
+      'Policies that limit the same.',
+    ),
   })
   .describe('What is the case.');
 
