@@ -398,6 +398,30 @@ describe.each(POSTGRES_VERSIONS)('races on PostgreSQL %i', (version) => {
     }
   }, 120_000);
 
+  it('between leases and write-offs leave nothing that belongs to nobody', async () => {
+    const { url, stores } = await openStores(3, false);
+    const windows = allWindows(seeded(SEED)).slice(0, 4);
+    await stores[0]!.ledger.openWindows(windows);
+    const asks = windows.map(({ id }) => ({ windowId: id, cap: 10n ** 12n, need: 1n, extra: 0n }));
+    const [leasing, ...sweeping] = stores as [Store, ...Store[]];
+    const random = seeded(SEED);
+    for (let i = 0; i < 400; i++) {
+      const replicaId = uuidFrom(random);
+      const name = `pod-${i}`;
+      await leasing.ledger.heartbeat({ replicaId, name, policyRevision: 1n, ttlMs: 0, inFlight: [] });
+      await Promise.all([
+        leasing.ledger.lease(replicaId, asks),
+        ...sweeping.map(async ({ ledger }) => {
+          await sleep(random(2));
+          await ledger.sweep();
+        }),
+      ]);
+    }
+    await stores[0]!.ledger.sweep();
+    expect(await postgres.sql('select from claude_gateway.budget_leases', [], url)).toEqual([]);
+    await expectExact(url);
+  }, 120_000);
+
   it('with connections that break, and with PostgreSQL itself, settle everything once', async () => {
     const { url, stores } = await openStores(2);
     const random = seeded(SEED);

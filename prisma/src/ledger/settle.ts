@@ -126,14 +126,20 @@ export const SETTLE: Statement = {
 /** More than anybody holds, and far from the end of what a bigint can add up. */
 const EVERYTHING = 2n ** 62n;
 
+/** Of the transaction: the replica whose row its gate has locked. */
+const WRITING_OFF = `${SCHEMA}.writing_off`;
+
 /**
  * Locks a replica that has expired; the statement behind it then sees every lease of it, since leases are given out only
- * under a lock on that row. One that is locked already either lives or is being written off by somebody else.
+ * under a lock on that row. One that is locked already either lives or is being written off by somebody else: it is left
+ * alone, also when its lock is gone a moment later, since what was leased under that lock may not be seen yet.
  */
 export const writeOffGate = (replicaId: string): string => `
-  WITH gate AS MATERIALIZED (${CHARGE_GATE})
-  SELECT FROM gate, ${SCHEMA}.replicas r
-   WHERE r.id = '${replicaId}' AND r.expires_at < clock_timestamp() FOR UPDATE OF r SKIP LOCKED`;
+  WITH gate AS MATERIALIZED (${CHARGE_GATE}),
+  dead AS MATERIALIZED (
+    SELECT r.id FROM gate, ${SCHEMA}.replicas r
+     WHERE r.id = '${replicaId}' AND r.expires_at < clock_timestamp() FOR UPDATE OF r SKIP LOCKED)
+  SELECT set_config('${WRITING_OFF}', id::text, true) FROM dead`;
 
 /** `$1` replica. No row when it lives, or somebody else is at it. Else its name, requests charged, windows given back to. */
 export const WRITE_OFF: Statement = {
@@ -141,7 +147,7 @@ export const WRITE_OFF: Statement = {
   text: `
   WITH dead AS MATERIALIZED (
     SELECT r.id, r.name FROM ${SCHEMA}.replicas r
-     WHERE r.id = $1::uuid AND r.expires_at < clock_timestamp() FOR UPDATE SKIP LOCKED),
+     WHERE r.id = $1::uuid AND current_setting('${WRITING_OFF}', true) = $1::uuid::text),
   ${settlement({
     batch: `
       SELECT r.*, n.window_ids FROM dead d JOIN ${NOTES} n ON n.replica_id = d.id,
