@@ -10,6 +10,15 @@ export interface Standing {
 
 /** The headers that Claude Code reads are those of Anthropic's own unified rate limits. */
 export const UNIFIED = 'anthropic-ratelimit-unified';
+/** Their names, put together once: every answer carries them. */
+const STATUS = `${UNIFIED}-status`;
+const CLAIM = `${UNIFIED}-representative-claim`;
+const RESET = `${UNIFIED}-reset`;
+const OVERAGE_STATUS = `${UNIFIED}-overage-status`;
+const OVERAGE_RESET = `${UNIFIED}-overage-reset`;
+const OVERAGE_UTILIZATION = `${UNIFIED}-overage-utilization`;
+const OVERAGE_THRESHOLD = `${UNIFIED}-overage-surpassed-threshold`;
+const OVERAGE_SCOPE = `${UNIFIED}-overage-scope`;
 
 /** Nothing, some, or all of the thresholds at which a cap warns are passed. */
 export type Severity = 'normal' | 'warning' | 'critical';
@@ -96,19 +105,19 @@ export function standingHeaders(
   const status = count === 0 ? 'allowed' : 'allowed_warning';
   const reset = resetSeconds(cap);
   return {
-    [`${UNIFIED}-status`]: status,
-    [`${UNIFIED}-representative-claim`]: 'overage',
-    [`${UNIFIED}-reset`]: reset,
-    [`${UNIFIED}-overage-status`]: status,
-    [`${UNIFIED}-overage-reset`]: reset,
+    [STATUS]: status,
+    [CLAIM]: 'overage',
+    [RESET]: reset,
+    [OVERAGE_STATUS]: status,
+    [OVERAGE_RESET]: reset,
     // The request at hand was admitted, whatever others have spent since.
-    [`${UNIFIED}-overage-utilization`]: String(Math.min(percentOf(told), 99) / 100),
-    ...(count > 0 && { [`${UNIFIED}-overage-surpassed-threshold`]: String(highest / 100) }),
+    [OVERAGE_UTILIZATION]: String(Math.min(percentOf(told), 99) / 100),
+    ...(count > 0 && { [OVERAGE_THRESHOLD]: String(highest / 100) }),
     ...scopeHeader(cap),
   };
 }
 
 /** Tells clients that it is not their user's own cap. */
 export function scopeHeader({ subject }: AppliedCap): OutgoingHttpHeaders {
-  return subject.kind === 'user' ? {} : { [`${UNIFIED}-overage-scope`]: 'group_pool' };
+  return subject.kind === 'user' ? {} : { [OVERAGE_SCOPE]: 'group_pool' };
 }
