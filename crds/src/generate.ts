@@ -1,11 +1,12 @@
 /**
- * Writes crds/generated/*.yaml and docs/reference/custom-resources.md: `node crds/src/generate.ts`. With `--check` it
- * writes nothing and exits 1 when a file is stale.
+ * Writes crds/generated/*.yaml, the chart's templates of them and docs/reference/custom-resources.md:
+ * `node crds/src/generate.ts`. With `--check` it writes nothing and exits 1 when a file is stale.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
+import { renderChartTemplate } from './chart-template.ts';
 import { KINDS, toDefinition } from './definition.ts';
 import { renderReference } from './reference-docs.ts';
 
@@ -15,6 +16,11 @@ const files = new Map<string, string>([
   ...KINDS.map((kind): [string, string] => [
     `../generated/${kind.plural}.yaml`,
     GENERATED + stringify(toDefinition(kind), { lineWidth: 0, aliasDuplicateObjects: false }),
+  ]),
+  ...KINDS.map((kind): [string, string] => [
+    `../../charts/claude-gateway/templates/crds/${kind.plural}.yaml`,
+    `{{- /* Generated from crds/src by crds/src/generate.ts; edit the schemas and run it again. */}}\n` +
+      renderChartTemplate(kind),
   ]),
   ['../../docs/reference/custom-resources.md', renderReference(KINDS)],
 ]);

@@ -1,0 +1,47 @@
+{{/* What the operator may do where its gateways are. */}}
+{{- define "cg.rules" -}}
+# The three kinds. Their specs belong to people; patch is for finalizers, and status is a resource of its own.
+- apiGroups: [claudegateway.dev]
+  resources: [claudegateways, spendpolicies, managedsettings]
+  verbs: [get, list, watch, patch]
+- apiGroups: [claudegateway.dev]
+  resources: [claudegateways/status, spendpolicies/status, managedsettings/status]
+  verbs: [get, patch]
+# Owner references that block deletion, where OwnerReferencesPermissionEnforcement is on.
+- apiGroups: [claudegateway.dev]
+  resources: [claudegateways/finalizers, spendpolicies/finalizers, managedsettings/finalizers]
+  verbs: [update]
+# What a ClaudeGateway becomes.
+- apiGroups: ['']
+  resources: [configmaps, services, serviceaccounts]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses, networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [monitoring.coreos.com]
+  resources: [servicemonitors]
+  verbs: [get, list, watch, create, patch, delete]
+# Credentials that a ClaudeGateway refers to are read; the signing keys of sessions are made, and rotated.
+- apiGroups: ['']
+  resources: [secrets]
+  verbs: [get, list, watch, create, patch]
+# Why a rollout stands still.
+- apiGroups: ['']
+  resources: [pods]
+  verbs: [get, list]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
