@@ -102,7 +102,7 @@ it('a cap of $2 a day is usable down to its last cents, by a conversation that g
   const least = (tokens: number): bigint =>
     (BigInt(Math.ceil(tokens * 1.05)) + 512n) * CACHE_WRITE_RATE + LEAST_OUTPUT * OUTPUT_RATE;
   const left = async (): Promise<bigint> => {
-    expect(await observer.untilQuiet(20_000)).toEqual([]);
+    expect(await observer.untilQuiet(40_000)).toEqual([]);
     const [window] = await observer.windows();
     return CAP - (window?.spent ?? 0n);
   };

@@ -69,7 +69,7 @@ describe(`a storm with everything that can go wrong (seed ${SEED})`, () => {
     for (const sub of ['team-a-0', 'team-c-3', 'team-b-0']) {
       const developer = storm.plan.developers.find((one) => one.sub === sub) as Developer;
       const { ask, counted } = await spendToTheEnd(storm, developer, random);
-      expect(await storm.observer.untilQuiet(20_000)).toEqual([]);
+      expect(await storm.observer.untilQuiet(40_000)).toEqual([]);
       const left = remainders(budgetsOf(developer, storm.plan.caps), await storm.observer.windows());
       expect(left.filter(({ budget, left }) => left < leastFor(ask, counted, budget.unit))).not.toEqual([]);
       expect(left.filter(({ left }) => left < 0n)).toEqual([]);
@@ -124,7 +124,7 @@ describe(`a storm with everything that can go wrong (seed ${SEED})`, () => {
       expect(answers.map(({ status }) => status)).toEqual([200, 200]);
     }
     expect(await storm.observer.violations()).toEqual([]);
-    expect(await storm.observer.untilQuiet(20_000)).toEqual([]);
+    expect(await storm.observer.untilQuiet(40_000)).toEqual([]);
     expect(await disagreements(storm.observer)).toEqual([]);
     expect(recordFindings(storm, await storm.observer.records())).toEqual([]);
   }, 120_000);
@@ -142,7 +142,7 @@ describe(`a storm in which only the caps are in the way (seed ${SEED})`, () => {
       onSent: watchSpending(overspent),
     });
     try {
-      expect(await storm.observer.untilQuiet(20_000)).toEqual([]);
+      expect(await storm.observer.untilQuiet(40_000)).toEqual([]);
       expect(overspent).toEqual([]);
       expect(overspending(storm)).toEqual([]);
       expect(await storm.observer.violations()).toEqual([]);

@@ -1,5 +1,11 @@
 import type { WindowSpec } from '@claude-gateway/prisma';
 
+/** How often what is needed is leased beyond it, at least and at most. */
+const LEAST_RESERVE = 7n;
+const MOST_RESERVE = 1_000n;
+/** A lease that lasted less is followed by one of twice the size; one that lasted four times as long, by half of it. */
+const SHORT_LEASE_MS = 250;
+
 /**
  * What this replica knows of one window. `leased` is what PostgreSQL has as ours; all of it is either `free`, held for
  * a request, spent and not yet settled, or on its way back.
@@ -28,11 +34,27 @@ export class Account {
   /** Until then another replica is short of it, and nothing is kept at hand. */
   tightUntil = -Infinity;
   recalledAt = -Infinity;
+  #reserve = LEAST_RESERVE;
+  #reservedAt = -Infinity;
 
   constructor(window: WindowSpec, cap: bigint, now: number) {
     this.window = window;
     this.cap = cap;
     this.usedAt = now;
+  }
+
+  /**
+   * How many times what is needed now it would be good to have at hand beyond it: enough for a good part of a second at
+   * the present rate. Changes with each lease.
+   */
+  reserve(now: number): bigint {
+    const lasted = now - this.#reservedAt;
+    this.#reservedAt = now;
+    if (lasted < SHORT_LEASE_MS) this.#reserve *= 2n;
+    else if (lasted > 4 * SHORT_LEASE_MS) this.#reserve /= 2n;
+    if (this.#reserve < LEAST_RESERVE) this.#reserve = LEAST_RESERVE;
+    if (this.#reserve > MOST_RESERVE) this.#reserve = MOST_RESERVE;
+    return this.#reserve;
   }
 
   /** What PostgreSQL said about the window. */

@@ -177,7 +177,7 @@ export class LeaseDesk {
         windowId: account.window.id,
         cap: account.cap,
         need,
-        extra: at < account.tightUntil ? 0n : need * 7n,
+        extra: need === 0n || at < account.tightUntil ? 0n : need * account.reserve(at),
       };
     });
     return this.#deps.store.lease(this.#deps.replicaId, asks);

@@ -3,12 +3,16 @@ import type { WindowNeed } from '../types.ts';
 import { Account } from './account.ts';
 import type { Charged } from './settlement-queue.ts';
 
-/** What nobody has used for so long goes back, where it is much of what is left, or when nobody is served at all. */
-const IDLE_MS = 1_500;
-/** And everything else after so long: whoever needs it earlier asks for it. */
-const BUSY_IDLE_MS = 30_000;
+/** What nobody has used for so long goes back, where it is much of what is left. */
+const MUCH_IDLE_MS = 1_500;
 /** The part of what is left that is much. */
 const MUCH = 8n;
+/** Everything goes back when nobody has been served for so long. */
+const QUIET_MS = 15_000;
+/** What is little goes back after so long: its user may come again, and whoever needs it earlier asks for it. */
+const LITTLE_IDLE_MS = 600_000;
+/** Largest number of accounts that are looked through in one go: requests wait meanwhile. */
+const HOUSEKEEPING_BATCH = 2_000;
 /** What is nobody's any more is forgotten after so long. */
 const FORGET_MS = 60_000;
 /** How long a window that another replica is short of is kept without anything at hand. */
@@ -20,6 +24,8 @@ export interface LeasesDeps {
   readonly replicaId: string;
   /** Monotonic, in ms. */
   readonly now: () => number;
+  /** Default 15,000 ms. See {@link QUIET_MS}. */
+  readonly quietMs: number | undefined;
   /** There is something to give back. @param atOnce Because somebody waits for it. */
   readonly onReturns: (atOnce: boolean) => void;
 }
@@ -34,9 +40,13 @@ export class Leases {
   readonly #doubtful = new Set<Account>();
   /** When anything was used last. */
   #usedAt = -Infinity;
+  readonly #quietMs: number;
+  /** How far housekeeping has come. */
+  #lap: MapIterator<[string, Account]> | undefined;
 
   constructor(deps: LeasesDeps) {
     this.#deps = deps;
+    this.#quietMs = deps.quietMs ?? QUIET_MS;
   }
 
   get(windowId: string): Account | undefined {
@@ -63,7 +73,9 @@ export class Leases {
 
   /** Keeps nothing at hand of a window that another replica is short of. */
   relax(account: Account): void {
-    if (this.#deps.now() < account.tightUntil) this.#giveBack(account);
+    if (this.#deps.now() >= account.tightUntil) return;
+    this.#giveBack(account);
+    if (this.#returns.size > 0) this.#deps.onReturns(true);
   }
 
   takeReturns(limit: number): readonly LeaseReturn[] {
@@ -131,14 +143,22 @@ export class Leases {
     if (this.#returns.size > 0) this.#deps.onReturns(true);
   }
 
-  /** Gives back what has been idle, and forgets what is nobody's. */
+  /** Gives back what has been idle, and forgets what is nobody's: a batch of them for each call. */
   keepHouse(): void {
     const now = this.#deps.now();
-    const quiet = now - this.#usedAt > IDLE_MS;
-    for (const [id, account] of this.#accounts) {
+    const quiet = now - this.#usedAt > this.#quietMs;
+    this.#lap ??= this.#accounts.entries();
+    for (let i = 0; i < HOUSEKEEPING_BATCH; i++) {
+      const { done, value } = this.#lap.next();
+      if (done === true) {
+        this.#lap = undefined;
+        return;
+      }
+      const [id, account] = value;
       if (account.busy > 0 || account.wanted > 0n) continue;
       const idle = now - account.usedAt;
-      if (idle > (quiet || isMuch(account) ? IDLE_MS : BUSY_IDLE_MS)) this.#giveBack(account);
+      if (idle <= MUCH_IDLE_MS) continue;
+      if (quiet || idle > LITTLE_IDLE_MS || isMuch(account)) this.#giveBack(account);
       if (idle < FORGET_MS || account.leased !== 0n || account.returning !== 0n) continue;
       if (!this.#doubtful.has(account)) this.#accounts.delete(id);
     }

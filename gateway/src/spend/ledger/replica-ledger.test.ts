@@ -30,6 +30,7 @@ async function replica(
     store: wrap === undefined ? store : wrapped(store, wrap(store)),
     name: `replica-${index}`,
     policyRevision: () => 1n,
+    quietMs: 1_500,
     isUnavailable: (error) => error instanceof StoreUnavailableError,
     log: createLog('fatal', { write: () => undefined }),
     ...options,

@@ -36,6 +36,8 @@ export interface ReplicaLedgerOptions {
   readonly log: Log;
   /** Default 30 000 ms. */
   readonly ttlMs?: number;
+  /** After so long without a request everything at hand goes back. Default 15,000 ms. */
+  readonly quietMs?: number;
   /** Monotonic, in ms. */
   readonly now?: () => number;
 }
@@ -73,6 +75,7 @@ export class ReplicaLedger implements Ledger {
       store,
       replicaId: this.replicaId,
       now: this.#now,
+      quietMs: options.quietMs,
       onReturns: (now) => this.#queue.wake(now),
     });
     this.#liveness = new Liveness({

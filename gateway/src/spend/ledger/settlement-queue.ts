@@ -2,8 +2,8 @@ import type { LeaseReturn, SettleAnswer, Settlement } from '@claude-gateway/pris
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Account } from './account.ts';
 
-/** How long a settlement waits for company, in ms. Nobody waits for it. */
-const LINGER_MS = 5;
+/** How long a settlement waits for company, in ms. Nobody waits for it, but where budgets are short. */
+const LINGER_MS = 25;
 const BATCH = 500;
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 2_000;

@@ -123,6 +123,7 @@ export async function spendBed(options: SpendBedOptions): Promise<SpendBed> {
     store: options.store,
     name: 'test',
     policyRevision: () => 1n,
+    quietMs: 1_500,
     isUnavailable: (error) => error instanceof StoreUnavailableError,
     log: QUIET,
   });
