@@ -9,6 +9,9 @@ import { findKubeProgram } from '../testbed/api-server.ts';
 
 export const CHART = fileURLToPath(new URL('../../../charts/claude-gateway/', import.meta.url));
 
+/** Says which Kubernetes it is for: a helm that was built without release flags believes in an ancient one. */
+export const KUBE_VERSION = ['--kube-version', '1.37.0'];
+
 /** A Kubernetes object, as far as tests of the chart look into it. */
 export interface Manifest {
   readonly apiVersion: string;
@@ -83,7 +86,15 @@ export class Helm {
 
   /** What `helm template` renders for release `test` in namespace `claude`. @throws when it refuses. */
   async template(args: readonly string[] = [], chart = CHART): Promise<readonly Manifest[]> {
-    const { code, stdout, stderr } = await this.run(['template', 'test', chart, '-n', 'claude', ...args]);
+    const { code, stdout, stderr } = await this.run([
+      'template',
+      'test',
+      chart,
+      '-n',
+      'claude',
+      ...KUBE_VERSION,
+      ...args,
+    ]);
     if (code !== 0) throw new Error(stderr);
     return documentsOf(stdout);
   }
