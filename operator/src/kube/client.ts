@@ -55,6 +55,11 @@ export interface DeleteOptions {
   readonly propagationPolicy?: 'Background' | 'Foreground' | 'Orphan';
 }
 
+export interface CallOptions {
+  /** Gives the call up; the server may have done it all the same. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 interface Send {
   readonly method: string;
   readonly query?: Record<string, string | number | boolean | undefined>;
@@ -93,8 +98,9 @@ export class KubeClient {
     type: ResourceType,
     namespace: string | undefined,
     name: string,
+    { signal }: CallOptions = {},
   ): Promise<T> {
-    return (await this.#json({ verb: 'get', type, namespace, name }, { method: 'GET' })) as T;
+    return (await this.#json({ verb: 'get', type, namespace, name }, { method: 'GET', signal })) as T;
   }
 
   /** One page. @throws KubeError gone when `continue` has expired. */
@@ -107,17 +113,28 @@ export class KubeClient {
   }
 
   /** @throws KubeError alreadyExists, invalid */
-  async create<T extends KubeObject>(type: ResourceType, object: T): Promise<T> {
+  async create<T extends KubeObject>(
+    type: ResourceType,
+    object: T,
+    { signal }: CallOptions = {},
+  ): Promise<T> {
     const { namespace } = object.metadata;
-    return (await this.#json({ verb: 'create', type, namespace }, { method: 'POST', body: object })) as T;
+    return (await this.#json(
+      { verb: 'create', type, namespace },
+      { method: 'POST', body: object, signal },
+    )) as T;
   }
 
   /** Replaces the object as a whole. @throws KubeError conflict when its resourceVersion is not the present one. */
-  async update<T extends KubeObject>(type: ResourceType, object: T): Promise<T> {
+  async update<T extends KubeObject>(
+    type: ResourceType,
+    object: T,
+    { signal }: CallOptions = {},
+  ): Promise<T> {
     const { namespace, name } = object.metadata;
     return (await this.#json(
       { verb: 'update', type, namespace, name },
-      { method: 'PUT', body: object },
+      { method: 'PUT', body: object, signal },
     )) as T;
   }
 

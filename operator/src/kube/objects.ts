@@ -81,10 +81,51 @@ export function ownerReference(type: ResourceType, owner: KubeObject): OwnerRefe
   };
 }
 
+/** Who controls an object: of its owners there is at most one. */
+export function controllerOf({ metadata }: KubeObject): OwnerReference | undefined {
+  return metadata.ownerReferences?.find(({ controller }) => controller === true);
+}
+
+/** For people: `Deployment "main" in namespace prod`. */
+export function describeObject({ kind }: ResourceType, { namespace, name }: ObjectMeta): string {
+  return `${kind} "${name}"${namespace === undefined ? '' : ` in namespace ${namespace}`}`;
+}
+
+/** metav1.MicroTime, which is read with six digits and no others. */
+export function microTime(time: Date): string {
+  return time.toISOString().replace('Z', '000Z');
+}
+
+/**
+ * Whether resourceVersion `a` is later than `b`, both of one kind. They are numbers that grow (KEP-5504); of two that are
+ * not, neither is later.
+ */
+export function isLater(a: string | undefined, b: string | undefined): boolean {
+  const [left = '', right = ''] = [a, b];
+  if (!/^[1-9]\d*$/.test(left) || !/^[1-9]\d*$/.test(right)) return false;
+  return left.length === right.length ? left > right : left.length > right.length;
+}
+
 export const CONFIG_MAPS: ResourceType = {
   group: '',
   version: 'v1',
   plural: 'configmaps',
   kind: 'ConfigMap',
+  namespaced: true,
+};
+
+export const EVENTS: ResourceType = {
+  group: 'events.k8s.io',
+  version: 'v1',
+  plural: 'events',
+  kind: 'Event',
+  namespaced: true,
+};
+
+export const LEASES: ResourceType = {
+  group: 'coordination.k8s.io',
+  version: 'v1',
+  plural: 'leases',
+  kind: 'Lease',
   namespaced: true,
 };
