@@ -122,4 +122,20 @@ describeWithApiServer()('Informer', () => {
     });
     expect(told.filter((line) => line.startsWith('deleted'))).toEqual(['deleted default/goes']);
   }, 90_000);
+
+  it('lists again when what it knew has expired (410)', async () => {
+    await put('stays');
+    await put('goes');
+    const errors: unknown[] = [];
+    await follow({ onError: (error) => errors.push(error) });
+    // A new server remembers no change before its start, and others have written meanwhile.
+    await drop('goes');
+    await server.killServer();
+    await server.startServer();
+    await eventually(() => informer.stats.lists === 2);
+    expect(errors).toContainEqual(expect.objectContaining({ kind: 'gone' }));
+    expect([...informer.list()].map(keyOf)).toEqual(['default/stays']);
+    await put('new');
+    await eventually(() => expect(told.at(-1)).toBe('added default/new'));
+  }, 90_000);
 });
