@@ -23,6 +23,12 @@ export interface Source {
   readonly keys: () => Iterable<string>;
 }
 
+/** What a source needs of an informer. */
+export type Followed<T extends KubeObject> = Pick<
+  Informer<T>,
+  'type' | 'start' | 'synced' | 'onChange' | 'list'
+>;
+
 export interface SourceOptions<T> {
   /** Changes of an object that concern nobody are left out; those that add or delete it never are. */
   readonly when?: (object: T, before: T) => boolean;
@@ -33,7 +39,7 @@ export interface SourceOptions<T> {
  * are mapped, so that whoever it concerned before hears of it too.
  */
 export function source<T extends KubeObject>(
-  informer: Informer<T>,
+  informer: Followed<T>,
   keysOf: (object: T) => Iterable<string>,
   { when = () => true }: SourceOptions<T> = {},
 ): Source {
@@ -56,7 +62,7 @@ export function source<T extends KubeObject>(
 
 /** Children, mapped to the key of the object of kind `owner` that controls them. */
 export function children<T extends KubeObject>(
-  informer: Informer<T>,
+  informer: Followed<T>,
   owner: ResourceType,
   options?: SourceOptions<T>,
 ): Source {

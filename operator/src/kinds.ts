@@ -1,0 +1,27 @@
+import {
+  API_GROUP,
+  API_VERSION_NAME,
+  CLAUDE_GATEWAY,
+  MANAGED_SETTINGS,
+  SPEND_POLICY,
+} from '@claude-gateway/crds';
+import type { ResourceType } from './kube/objects.ts';
+
+const typeOf = ({ kind, plural }: { readonly kind: string; readonly plural: string }): ResourceType => ({
+  group: API_GROUP,
+  version: API_VERSION_NAME,
+  plural,
+  kind,
+  namespaced: true,
+});
+
+export const CLAUDE_GATEWAYS = typeOf(CLAUDE_GATEWAY);
+export const SPEND_POLICIES = typeOf(SPEND_POLICY);
+export const MANAGED_SETTINGS_TYPE = typeOf(MANAGED_SETTINGS);
+
+/** Holds a resource back from deletion until its rows are gone from the databases. */
+export const ROWS_FINALIZER = `${API_GROUP}/rows`;
+/** Owns what the operator applies. */
+export const FIELD_MANAGER = 'claude-gateway-operator';
+/** Where a child keeps the hash of what was applied last. */
+export const HASH_ANNOTATION = `${API_GROUP}/applied`;
