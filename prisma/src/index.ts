@@ -5,6 +5,8 @@ export type * from './ledger/effective-types.ts';
 export type * from './ledger/increase-request-types.ts';
 export type * from './ledger/usage-types.ts';
 export type * from './ledger/alert-types.ts';
+export type * from './managed/types.ts';
+export type * from './operator/types.ts';
 export { versionOf } from './ledger/limit-version.ts';
 export { UsageTooOldError } from './ledger/usage-report.ts';
 export { DuplicateCodeError, StoreUnavailableError } from './errors.ts';
