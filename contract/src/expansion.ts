@@ -26,6 +26,11 @@ export const pathKey = (path: Path): string => JSON.stringify(path);
 const REFERENCE = /\$\{(?:file:([^}]+)|([A-Za-z0-9_]+))\}/g;
 const WHOLE_REFERENCE = /^\$\{(?:file:[^}]+|[A-Za-z0-9_]+)\}$/;
 
+/** The references in a text, as they are written; for who writes a document and means none. */
+export function referencesIn(text: string): readonly string[] {
+  return text.match(REFERENCE) ?? [];
+}
+
 /**
  * Replaces `${VAR}` and `${file:/path}` in every string of a document that YAML has already parsed, so that no value
  * can change the document's structure. Values are not expanded again, and keys not at all. There is no escape:

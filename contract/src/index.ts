@@ -12,10 +12,11 @@ export {
   type ModelPrices,
   type Provider,
 } from './catalog.ts';
+export { referencesIn } from './expansion.ts';
 export { jsonSchema } from './json-schema.ts';
 export { loadConfig, type LoadedConfig, type LoadOptions } from './load-config.ts';
-export { ConfigError, type ConfigProblem, type ConfigWarning } from './problem.ts';
-export { restartRequired } from './restart-required.ts';
+export { ConfigError, formatPath, type ConfigProblem, type ConfigWarning } from './problem.ts';
+export { restartRequired, restartValues } from './restart-required.ts';
 export { gatewayConfigSchema } from './schema/gateway-config.ts';
 export { DEFAULT_PROVIDER_NAME } from './schema/oidc.ts';
 export {

@@ -23,3 +23,8 @@ export function restartRequired(before: GatewayConfig, after: GatewayConfig): st
     .filter(([, read]) => !isDeepStrictEqual(read(before), read(after)))
     .map(([path]) => path);
 }
+
+/** What {@link restartRequired} compares, by its path. It may be secret. */
+export function restartValues(config: GatewayConfig): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(Object.entries(FIXED).map(([path, read]) => [path, read(config)]));
+}
