@@ -8,8 +8,11 @@ import { PostgresAlertStore } from './ledger/alerts.ts';
 import { PostgresLedgerStore } from './ledger/ledger-store.ts';
 import { UsageRollup } from './ledger/usage-rollup.ts';
 import { PostgresUsageStore } from './ledger/usage.ts';
+import { PostgresManagedPolicyStore } from './managed/managed-policies.ts';
+import { PostgresSettingsClientStore } from './managed/settings-clients.ts';
 import { migrateWith } from './migrations.ts';
 import { Notifications } from './notifications.ts';
+import { PostgresOperatorPolicyStore } from './operator/operator-store.ts';
 import { PostgresRateLimitStore } from './rate-limits.ts';
 import { PostgresRevocationFeed } from './revocation-feed.ts';
 import { PostgresSessionStore } from './sessions.ts';
@@ -17,16 +20,17 @@ import { Sweeper } from './sweeper.ts';
 import type { Store, StoreOptions } from './types.ts';
 
 /**
- * Connects, brings the database to this version's schema, loads the revocations, and stays.
+ * Connects, brings the database to this version's schema, loads the revocations, and stays. As an operator, only the
+ * first two.
  *
  * @throws Error naming host, port, database and the reason: PostgreSQL away, wrong credentials, a migration that
  *   failed.
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const target = connectionTarget(options);
-  const { onEvent } = options;
-  // One connection listens.
-  const pool = createPool(target, Math.max(options.maxConnections - 1, 1), onEvent);
+  const { onEvent, role = 'gateway' } = options;
+  const listening = role === 'gateway' ? 1 : 0;
+  const pool = createPool(target, Math.max(options.maxConnections - listening, 1), onEvent);
   const database = new Database(pool);
   const notifications = new Notifications(target, onEvent);
   const feed = new PostgresRevocationFeed(database, notifications, onEvent);
@@ -42,14 +46,16 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     const applied = await migrateWith(pool, target, onEvent);
     if (applied.length > 0)
       onEvent?.('info', 'migrated the database', { target: target.name, migrations: applied });
-    await Promise.all([feed.start(), database.warmUp()]);
+    if (role === 'gateway') await Promise.all([feed.start(), database.warmUp()]);
   } catch (error) {
     await close();
     throw error;
   }
-  notifications.start();
-  sweeper.start();
-  rollup.start();
+  if (role === 'gateway') {
+    notifications.start();
+    sweeper.start();
+    rollup.start();
+  }
 
   const limits = new PostgresLimitStore(database, notifications);
   let closed: Promise<void> | undefined;
@@ -64,6 +70,9 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     ledger: new PostgresLedgerStore(database, notifications),
     usage: new PostgresUsageStore(database, rollup),
     alerts: new PostgresAlertStore(database),
+    managedPolicies: new PostgresManagedPolicyStore(database, notifications),
+    settingsClients: new PostgresSettingsClientStore(database),
+    policies: new PostgresOperatorPolicyStore(database),
     ping: async () => {
       await database.query('SELECT 1');
     },

@@ -2,6 +2,7 @@ import { SCHEMA } from './connection.ts';
 import type { Database } from './database.ts';
 import { RECORD_RETENTION_DAYS } from './ledger/usage-rollup.ts';
 import type { Retention } from './ledger/usage-types.ts';
+import { CLIENT_LIFETIME_MS } from './managed/settings-clients.ts';
 import { LOCK_CLASS } from './migrations.ts';
 import type { StoreOptions } from './types.ts';
 import { pause } from './pause.ts';
@@ -55,6 +56,7 @@ function rulesFor({ spendMonths, auditDays, identityDays }: Retention): Rule[] {
   const audit = after(auditDays * DAY_MS);
   return [
     ...SIGN_IN_RULES,
+    { table: 'settings_clients', column: 'fetched_at', before: after(CLIENT_LIFETIME_MS) },
     {
       table: 'usage_records',
       column: 'admitted_at',

@@ -10,6 +10,9 @@ import type { AlertStore } from './ledger/alert-types.ts';
 import type { LimitStore } from './ledger/limit-types.ts';
 import type { LedgerStore } from './ledger/types.ts';
 import type { Retention, UsageStore } from './ledger/usage-types.ts';
+import type { ManagedPolicyStore, SettingsClientStore } from './managed/types.ts';
+import type { OperatorPolicyStore } from './operator/types.ts';
+
 /** Who signed in, as the identity provider said it. */
 export interface Identity {
   readonly sub: string;
@@ -178,6 +181,9 @@ export interface Store {
   readonly ledger: LedgerStore;
   readonly usage: UsageStore;
   readonly alerts: AlertStore;
+  readonly managedPolicies: ManagedPolicyStore;
+  readonly settingsClients: SettingsClientStore;
+  readonly policies: OperatorPolicyStore;
   /** @throws Error when Postgres does not answer. */
   ping(): Promise<void>;
   close(): Promise<void>;
@@ -195,6 +201,11 @@ export interface StoreOptions {
   /** How long a revoked session id must be remembered: the lifetime of a bearer token, in seconds. */
   readonly revocationTtlSeconds: number;
   readonly retention?: Partial<Retention>;
+  /**
+   * `operator` takes part in nothing that replicas do: it migrates, reads and writes, and neither listens, nor keeps
+   * revocations in memory, nor sweeps, nor adds usage up. Its connections go when they are idle. Default `gateway`.
+   */
+  readonly role?: 'gateway' | 'operator';
   readonly onEvent?: (
     level: 'info' | 'warn' | 'error',
     message: string,

@@ -108,6 +108,7 @@ export class PostgresLedgerStore implements LedgerStore {
         String(beat.policyRevision),
         Math.round(beat.ttlMs),
         JSON.stringify(notes),
+        beat.version ?? null,
       ]),
     );
     return rows[0]?.[0] === 't';

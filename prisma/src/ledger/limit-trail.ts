@@ -5,35 +5,55 @@ import type { LimitChange, SpendLimit } from './limit-types.ts';
 /** What the names of these actions begin with in admin_audit, which others write to as well. */
 export const ACTION_PREFIX = 'spend_limit.';
 
+/** Parameters: now, and the changes as JSON. Entries are numbered in their order. */
 const TRAIL = `
   INSERT INTO ${SCHEMA}.admin_audit (recorded_at, actor, action, target_id, before, after, reason)
-  VALUES ($1, $2, $3, $4, $5, $6, $7)`;
+  SELECT $1::timestamptz, actor, action, target_id, before::jsonb, after::jsonb, reason
+    FROM json_to_recordset($2::json)
+         AS c (n integer, actor text, action text, target_id text, before text, after text, reason text)
+   ORDER BY n`;
 
 const NANO_USD_PER_CENT = 10_000_000n;
 const CENT_DECIMALS = 7;
 
-/** Writes down who changed a limit, in the transaction of the change. */
+/** A change to be written down: see {@link writeTrail}. */
+export interface TrailEntry {
+  readonly actor: string;
+  readonly action: string;
+  readonly targetId: string | undefined;
+  /** JSON */
+  readonly before: string | null;
+  readonly after: string | null;
+  readonly reason: string | null;
+}
+
+/** How the change of a limit is written down. */
+export function limitChange(change: {
+  readonly actor: string;
+  readonly before: SpendLimit | null;
+  readonly after: SpendLimit | null;
+  readonly reason: string | null;
+}): TrailEntry {
+  const { actor, before, after, reason } = change;
+  const action: LimitChange['action'] = before === null ? 'create' : after === null ? 'delete' : 'update';
+  return {
+    actor,
+    action: `${ACTION_PREFIX}${action}`,
+    targetId: (after ?? before)?.id,
+    before: snapshotOf(before),
+    after: snapshotOf(after),
+    reason,
+  };
+}
+
+/** Writes down who changed what, in the transaction of the change. */
 export async function writeTrail(
   client: pg.PoolClient,
-  change: {
-    readonly actor: string;
-    readonly before: SpendLimit | null;
-    readonly after: SpendLimit | null;
-    readonly reason: string | null;
-    readonly now: Date;
-  },
+  entries: readonly TrailEntry[],
+  now: Date,
 ): Promise<void> {
-  const { actor, before, after, reason, now } = change;
-  const action: LimitChange['action'] = before === null ? 'create' : after === null ? 'delete' : 'update';
-  await client.query(TRAIL, [
-    now,
-    actor,
-    `${ACTION_PREFIX}${action}`,
-    (after ?? before)?.id,
-    snapshotOf(before),
-    snapshotOf(after),
-    reason,
-  ]);
+  const rows = entries.map(({ targetId, ...entry }, n) => ({ n, target_id: targetId, ...entry }));
+  await client.query(TRAIL, [now, JSON.stringify(rows)]);
 }
 
 /** A limit as the admin API writes it: dollars in cents, as decimal strings. */

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { isDeepStrictEqual } from 'node:util';
 import type pg from 'pg';
 import { SCHEMA } from '../connection.ts';
 import type { Database } from '../database.ts';
 import type { Notifications } from '../notifications.ts';
+import { replaceOwned } from '../operator/replace-owned.ts';
 import {
   COLUMNS,
   INSERT,
@@ -15,7 +15,7 @@ import {
   UPDATE,
   type LimitRow,
 } from './limit-rows.ts';
-import { ACTION_PREFIX, writeTrail } from './limit-trail.ts';
+import { ACTION_PREFIX, limitChange, writeTrail } from './limit-trail.ts';
 import type {
   LimitChange,
   LimitContent,
@@ -27,39 +27,19 @@ import type {
   SpendLimit,
 } from './limit-types.ts';
 import { versionOf } from './limit-version.ts';
-
-/** Says that the policy is another one; the payload is its revision. */
-export const POLICY_CHANNEL = `${SCHEMA}_policy`;
+import { bumpRevision, lockRevision, onPolicyChange, readRevision, REVISION } from './policy-revision.ts';
 
 /** One row for each limit, or one without a limit: revision and limits are of one moment. */
 const READ_ALL = `
-  SELECT coalesce((SELECT revision FROM ${SCHEMA}.policy_revision WHERE id = 1), 0)::text AS revision, l.*
+  SELECT ${REVISION} AS revision, l.*
     FROM (SELECT) one LEFT JOIN (SELECT ${COLUMNS}, sequence FROM ${SCHEMA}.spend_limits) l ON true
    ORDER BY l.sequence`;
-
-const REVISION = `
-  SELECT coalesce((SELECT revision FROM ${SCHEMA}.policy_revision WHERE id = 1), 0)::text AS revision`;
-
-const CREATE_REVISION = `
-  INSERT INTO ${SCHEMA}.policy_revision (id, revision, changed_at) VALUES (1, 0, $1) ON CONFLICT DO NOTHING`;
-
-/** Changes take their turns; statements after this one see what the last change committed. */
-const LOCK = `SELECT revision::text FROM ${SCHEMA}.policy_revision WHERE id = 1 FOR UPDATE`;
-
-/** Notifications go out when the transaction commits. */
-const BUMP = `
-  WITH bumped AS (
-    UPDATE ${SCHEMA}.policy_revision SET revision = revision + 1, changed_at = $1 WHERE id = 1 RETURNING revision
-  )
-  SELECT revision::text, pg_notify('${POLICY_CHANNEL}', revision::text) FROM bumped`;
 
 /** A custom resource's limit before one made here. */
 const FIND = `
   SELECT ${COLUMNS} FROM ${SCHEMA}.spend_limits WHERE ${SAME_KEY} ORDER BY owner_uid DESC LIMIT 1`;
 
 const GET = `SELECT ${COLUMNS} FROM ${SCHEMA}.spend_limits WHERE id = $1`;
-
-const OWNED = `SELECT ${COLUMNS} FROM ${SCHEMA}.spend_limits WHERE owner_uid = $1`;
 
 const DELETE = `DELETE FROM ${SCHEMA}.spend_limits WHERE id = $1`;
 
@@ -91,13 +71,12 @@ export class PostgresLimitStore implements LimitStore {
     return { revision: BigInt(rows[0]?.revision ?? 0), limits };
   }
 
-  async revision(): Promise<bigint> {
-    const [row] = await this.#database.query<{ revision: string }>(REVISION);
-    return BigInt(row?.revision ?? 0);
+  revision(): Promise<bigint> {
+    return readRevision(this.#database);
   }
 
   onChange(listener: () => void): () => void {
-    return this.#notifications.listen(POLICY_CHANNEL, listener, listener);
+    return onPolicyChange(this.#notifications, listener);
   }
 
   async list({
@@ -129,7 +108,7 @@ export class PostgresLimitStore implements LimitStore {
     content: LimitContent,
     change: Parameters<LimitStore['put']>[1],
   ): Promise<LimitWrite> {
-    await lock(client, change.now);
+    await lockRevision(client, change.now);
     const row = (await client.query<LimitRow>(FIND, keyValues(content) as string[])).rows[0];
     const existing = row === undefined ? null : limitOf(row);
     if (existing !== null && existing.owner !== null) return { state: 'owned', limit: existing };
@@ -137,20 +116,20 @@ export class PostgresLimitStore implements LimitStore {
       return { state: 'conflict', limit: existing };
     }
     const limit = await write(client, existing, content, { owner: null, policyName: null, ...change });
-    await bump(client, change.now);
+    await bumpRevision(client, change.now);
     return { state: 'written', limit, created: existing === null };
   }
 
   delete(id: string, change: Parameters<LimitStore['delete']>[1]): Promise<LimitDelete> {
     return this.#database.transaction(async (client) => {
-      await lock(client, change.now);
+      await lockRevision(client, change.now);
       const row = (await client.query<LimitRow>(GET, [id])).rows[0];
       if (row === undefined) return { state: 'missing' };
       const limit = limitOf(row);
       if (limit.owner !== null) return { state: 'owned', limit };
       if (!isAsDemanded(limit, change.ifMatch)) return { state: 'conflict', limit };
       await remove(client, limit, change);
-      await bump(client, change.now);
+      await bumpRevision(client, change.now);
       return { state: 'deleted', limit };
     });
   }
@@ -161,25 +140,8 @@ export class PostgresLimitStore implements LimitStore {
     contents: readonly LimitContent[],
     now: Date,
   ): Promise<bigint> {
-    const wanted = byKey(contents);
-    const change = { actor: `resource:${owner.kind}/${owner.namespace}/${owner.name}`, reason: null, now };
-    return this.#database.transaction(async (client) => {
-      const revision = await lock(client, now);
-      const existing = byKey((await client.query<LimitRow>(OWNED, [owner.uid])).rows.map(limitOf));
-      let changed = false;
-      for (const [key, limit] of existing) {
-        if (wanted.has(key)) continue;
-        await remove(client, limit, change);
-        changed = true;
-      }
-      for (const [key, content] of wanted) {
-        const limit = existing.get(key) ?? null;
-        if (limit !== null && isSame(limit, content, owner, policyName)) continue;
-        await write(client, limit, content, { owner, policyName, ...change });
-        changed = true;
-      }
-      return changed ? bump(client, now) : revision;
-    });
+    const rows = { owner, policyName, limits: contents };
+    return (await replaceOwned(this.#database, [rows], now)).revision;
   }
 
   async changes({ limit, before }: Parameters<LimitStore['changes']>[0]): ReturnType<LimitStore['changes']> {
@@ -207,20 +169,6 @@ export class PostgresLimitStore implements LimitStore {
   }
 }
 
-async function lock(client: pg.PoolClient, now: Date): Promise<bigint> {
-  let row = (await client.query<{ revision: string }>(LOCK)).rows[0];
-  if (row === undefined) {
-    await client.query(CREATE_REVISION, [now]);
-    row = (await client.query<{ revision: string }>(LOCK)).rows[0];
-  }
-  return BigInt(row?.revision ?? 0);
-}
-
-async function bump(client: pg.PoolClient, now: Date): Promise<bigint> {
-  const { rows } = await client.query<{ revision: string }>(BUMP, [now]);
-  return BigInt(rows[0]?.revision ?? 0);
-}
-
 async function write(
   client: pg.PoolClient,
   before: SpendLimit | null,
@@ -238,35 +186,16 @@ async function write(
   const row = rows[0];
   if (row === undefined) throw new Error('a limit that was just written is not there');
   const after = limitOf(row);
-  await writeTrail(client, { ...change, before, after });
+  await writeTrail(client, [limitChange({ ...change, before, after })], now);
   return after;
 }
 
 async function remove(client: pg.PoolClient, limit: SpendLimit, change: Change): Promise<void> {
   await client.query(DELETE, [limit.id]);
-  await writeTrail(client, { ...change, before: limit, after: null });
+  await writeTrail(client, [limitChange({ ...change, before: limit, after: null })], change.now);
 }
 
 function isAsDemanded(limit: SpendLimit | null, ifMatch: string | undefined): boolean {
   if (ifMatch === undefined) return true;
   return limit !== null && (ifMatch === '*' || ifMatch === versionOf(limit));
-}
-
-/** @throws Error when two have one key. */
-function byKey<Content extends LimitContent>(contents: readonly Content[]): Map<string, Content> {
-  const map = new Map<string, Content>();
-  for (const content of contents) {
-    const key = JSON.stringify(keyValues(content));
-    if (map.has(key)) throw new Error(`one policy holds two limits for ${keyValues(content).join(' ')}`);
-    map.set(key, content);
-  }
-  return map;
-}
-
-function isSame(limit: SpendLimit, content: LimitContent, owner: LimitOwner, policyName: string): boolean {
-  return (
-    limit.policyName === policyName &&
-    isDeepStrictEqual({ ...limit.owner }, { ...owner }) &&
-    isDeepStrictEqual(settingValues(limit), settingValues(content))
-  );
 }

@@ -1,5 +1,6 @@
 import { SCHEMA } from '../connection.ts';
 import { emailKey } from '../identity.ts';
+import { storable } from '../storable.ts';
 import type { PrincipalSighting } from './usage-types.ts';
 
 /** In the order of their keys, so that replicas do not lock each other out. */
@@ -28,9 +29,4 @@ export function touchParameter(sightings: readonly PrincipalSighting[]): string 
       seen_at: seenAt.toISOString(),
     })),
   );
-}
-
-/** PostgreSQL stores neither NUL nor half of a surrogate pair; claims may hold both. */
-function storable(text: string): string {
-  return text.replaceAll('\0', '').toWellFormed();
 }

@@ -2,18 +2,20 @@ import { SCHEMA } from '../connection.ts';
 import type { Statement } from '../gated-query.ts';
 
 /**
- * `$1` replica, `$2` name, `$3` policy revision, `$4` time to live in ms, `$5` requests to note as JSON. One row: whether
- * the replica was on the list. (A row that was inserted has no xmax; one that was updated keeps the lock that ON CONFLICT
+ * `$1` replica, `$2` name, `$3` policy revision, `$4` time to live in ms, `$5` requests to note as JSON, `$6` version of the
+ * program. One row: whether the replica was on the list. (A row that was inserted has no xmax; one that was updated keeps the lock that ON CONFLICT
  * took on it.)
  */
 export const HEARTBEAT: Statement = {
   name: 'claude_gateway_heartbeat',
   text: `
   WITH beat AS (
-    INSERT INTO ${SCHEMA}.replicas AS r (id, name, policy_revision, expires_at)
-    VALUES ($1::uuid, $2::text, $3::bigint, clock_timestamp() + $4::integer * interval '1 ms')
+    INSERT INTO ${SCHEMA}.replicas AS r (id, name, policy_revision, expires_at, seen_at, version)
+    VALUES ($1::uuid, $2::text, $3::bigint, clock_timestamp() + $4::integer * interval '1 ms', clock_timestamp(),
+            $6::text)
     ON CONFLICT (id) DO UPDATE
-       SET name = excluded.name, policy_revision = excluded.policy_revision, expires_at = excluded.expires_at
+       SET name = excluded.name, policy_revision = excluded.policy_revision, expires_at = excluded.expires_at,
+           seen_at = excluded.seen_at, version = excluded.version
     RETURNING r.xmax <> 0 AS known),
   noted AS (
     INSERT INTO ${SCHEMA}.in_flight_requests (id, replica_id, window_ids, record)

@@ -140,6 +140,8 @@ export interface Heartbeat {
   readonly replicaId: string;
   /** For `kubectl` and logs: host name of the pod. */
   readonly name: string;
+  /** Of the program. */
+  readonly version?: string;
   /** The policy revision that this replica enforces. */
   readonly policyRevision: bigint;
   /** How long the leases outlive this heartbeat, in ms. */
