@@ -25,8 +25,9 @@ import { createAgent, type ProxyOptions } from './net/http-client.ts';
 import type { Audit } from './observe/audit.ts';
 import type { Log } from './observe/log.ts';
 import { Parts } from './parts.ts';
-import { compilePolicy } from './policy/policy.ts';
+import { livePolicy } from './policy-parts.ts';
 import { createPolicyRouter } from './policy/router.ts';
+import type { SettingsFetchLog } from './policy/settings-fetches.ts';
 import type { Principal } from './principal.ts';
 import { budgetAlerts, capOptions, limitFeed } from './spend-parts.ts';
 import { createSpend, type Learned } from './spend/admission/admission.ts';
@@ -56,6 +57,7 @@ export interface Resources {
   readonly ledger: ReplicaLedger;
   readonly learned: Learned;
   readonly principals: PrincipalLog;
+  readonly settingsFetches: SettingsFetchLog;
 }
 
 /** Everything that one configuration says, ready to serve. Immutable: a reload makes another one. */
@@ -65,7 +67,7 @@ export interface Runtime {
   /** What the operator should know about this configuration, in sentences. */
   readonly warnings: readonly string[];
   readonly parts: Parts;
-  /** Of the limits in force. */
+  /** The newest whose limits and managed policies are both in force. */
   readonly policyRevision: () => bigint;
 }
 
@@ -107,7 +109,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
     () => new Authenticator({ tokens, revocations: store.revocations, audit, clock }),
   );
 
-  const policy = compilePolicy(config, { publicUrl });
+  const policy = await livePolicy(config, publicUrl, resources, parts);
   const dispatcher = await upstreamDispatcher(resources, parts);
   const upstreams = await Promise.all(
     config.upstreams.map((upstream) => createUpstream(upstream, dispatcher, resources, parts)),
@@ -179,7 +181,16 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
       publicUrl,
       tokenExchange,
     }),
-    createPolicyRouter({ policy, authenticate, audit, clock }),
+    createPolicyRouter({
+      policy,
+      authenticate,
+      audit,
+      clock,
+      onSettingsFetched: (principal, origins) => {
+        // Without resources there is nothing that anybody could ask about.
+        if (policy.hasRows) resources.settingsFetches.fetched(principal, origins);
+      },
+    }),
     createUsageRouter({
       authenticate,
       caps: () => caps.current,
@@ -266,7 +277,10 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
     handle,
     warnings: policy.warnings,
     parts,
-    policyRevision: () => caps.current.revision,
+    policyRevision: () => {
+      const { revision } = caps.current;
+      return policy.revision < revision ? policy.revision : revision;
+    },
   };
 }
 

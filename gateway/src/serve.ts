@@ -9,6 +9,7 @@ import { watchFiles } from './http/watched-files.ts';
 import type { ProxyOptions } from './net/http-client.ts';
 import type { Audit } from './observe/audit.ts';
 import type { Log } from './observe/log.ts';
+import { SettingsFetchLog } from './policy/settings-fetches.ts';
 import { createRuntime, publicUrlOf, type Resources, type Runtime } from './pipeline.ts';
 import { createLearned } from './spend/admission/admission.ts';
 import { ReplicaLedger } from './spend/ledger/replica-ledger.ts';
@@ -83,6 +84,7 @@ export class Gateway {
       ledger = await ReplicaLedger.start({
         store: store.ledger,
         name: hostname(),
+        version: options.version,
         policyRevision: () => policyRevision(),
         isUnavailable: (error) => error instanceof StoreUnavailableError,
         log,
@@ -92,6 +94,7 @@ export class Gateway {
         ledger,
         learned: createLearned(),
         principals: new PrincipalLog({ usage: store.usage, clock, log }),
+        settingsFetches: new SettingsFetchLog({ store: store.settingsClients, clock, log }),
         log,
         audit,
         clock,
@@ -102,6 +105,7 @@ export class Gateway {
       };
       runtime = await createRuntime(config, resources);
       ({ policyRevision } = runtime);
+      ledger.policyChanged();
       for (const warning of runtime.warnings) log.warn(warning);
       const listener = new Listener(
         {
@@ -161,7 +165,7 @@ export class Gateway {
     await this.#reloading;
     clearTimeout(this.#retry);
     await this.#runtime.parts.close();
-    await this.#resources.principals.close();
+    await Promise.all([this.#resources.principals.close(), this.#resources.settingsFetches.close()]);
     // What was used has to be in the budgets before this replica goes.
     const unsettled = await this.#resources.ledger.close(SETTLE_WITHIN_MS);
     await this.#store.close();

@@ -4,7 +4,7 @@ import type { Resources } from './pipeline.ts';
 import { BudgetAlerts } from './spend/alerts/budget-alerts.ts';
 import { ChargedCaps } from './spend/alerts/charged-caps.ts';
 import { compileCaps, type CapOptions } from './spend/caps/compile.ts';
-import { LimitFeed } from './spend/caps/limit-feed.ts';
+import { startLimitFeed, type LimitFeed } from './spend/caps/limit-feed.ts';
 
 /** The limits in force, kept current. */
 export function limitFeed(
@@ -17,7 +17,7 @@ export function limitFeed(
     'limits',
     options,
     async () => {
-      const feed = await LimitFeed.start({
+      const feed = await startLimitFeed({
         limits: store.limits,
         compile: (set) => compileCaps(set, options),
         log,

@@ -11,7 +11,7 @@ import {
   type ModelView,
 } from './model-list.ts';
 import { createModelPolicy, type ModelAccess, type ResolvedModel } from './models.ts';
-import type { PolicySource } from './source.ts';
+import type { PolicyOrigin, PolicySource } from './source.ts';
 import { policyWarnings } from './warnings.ts';
 
 /** What the composition root knows and a policy needs. */
@@ -30,12 +30,19 @@ export type SettingsAnswer =
       readonly document: SettingsDocument;
       /** Policies in effect, the most specific first. */
       readonly indexes: readonly number[];
+      /** Those of them that resources brought, in the same order. */
+      readonly origins: readonly PolicyOrigin[];
     }
   /** `no_policy`: none matches. `not_for_desktop`: one does, but not for sessions inside Claude Desktop. */
   | { readonly state: 'no_policy' | 'not_for_desktop' };
 
 export type BootstrapAnswer =
-  | { readonly state: 'served'; readonly body: JsonObject; readonly indexes: readonly number[] }
+  | {
+      readonly state: 'served';
+      readonly body: JsonObject;
+      readonly indexes: readonly number[];
+      readonly origins: readonly PolicyOrigin[];
+    }
   /** `not_configured`: no policy has a `desktop` block. `not_opted_in`: none of this person's has. */
   | { readonly state: 'not_configured' | 'not_opted_in' };
 
@@ -60,6 +67,7 @@ interface Compiled {
   readonly policy: EffectivePolicy;
   readonly access: ModelAccess;
   readonly desktop: DesktopConfiguration | undefined;
+  readonly origins: readonly PolicyOrigin[];
 }
 
 /** Combinations kept in `layered` mode; beyond this the memory is dropped and filled again. */
@@ -84,7 +92,8 @@ export function compilePolicy(source: PolicySource, options: PolicyOptions): Pol
       publicUrl: options.publicUrl,
       telemetry: options.telemetry ?? false,
     });
-    return { policy, access, desktop };
+    const origins = indexes.flatMap((index) => policies[index]?.origin ?? []);
+    return { policy, access, desktop, origins };
   };
 
   // Nobody's policy: every model. With no policies at all it still carries what the gateway itself pushes.
@@ -123,16 +132,21 @@ export function compilePolicy(source: PolicySource, options: PolicyOptions): Pol
       return model === undefined ? undefined : renderModel(model);
     },
     settingsFor(principal, forDesktop = false) {
-      const { policy } = of(principal);
+      const { policy, origins } = of(principal);
       if (policy.indexes.length === 0 && !servesUnmatched) return { state: 'no_policy' };
       if (forDesktop && !policy.servedToDesktop) return { state: 'not_for_desktop' };
-      return { state: 'served', document: policy.document, indexes: policy.indexes };
+      return { state: 'served', document: policy.document, indexes: policy.indexes, origins };
     },
     bootstrapFor(principal, now) {
-      const { policy, desktop } = of(principal);
+      const { policy, desktop, origins } = of(principal);
       if (desktop === undefined) return { state: desktopConfigured ? 'not_opted_in' : 'not_configured' };
       const expiresAt = Math.floor(now.getTime() / 1000) + Math.round(source.session.ttl_hours * 3600);
-      return { state: 'served', body: bootstrapBody(desktop, principal, expiresAt), indexes: policy.indexes };
+      return {
+        state: 'served',
+        body: bootstrapBody(desktop, principal, expiresAt),
+        indexes: policy.indexes,
+        origins,
+      };
     },
   };
 }

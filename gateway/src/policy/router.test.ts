@@ -9,6 +9,7 @@ import { createAudit } from '../observe/audit.ts';
 import { createLog } from '../observe/log.ts';
 import { compilePolicy } from './policy.ts';
 import { createPolicyRouter } from './router.ts';
+import type { PolicyOrigin } from './source.ts';
 import { fixture, load, person } from './testing/fixtures.ts';
 
 const { settingsHeaders } = fixture<{ settingsHeaders: Record<string, Record<string, string>> }>(
@@ -21,6 +22,12 @@ const policy = compilePolicy(
       policies: [
         { match: { groups: ['eng'] }, cli: { model: 'opus', availableModels: ['opus'] } },
         { match: { groups: ['empty'] }, cli: {}, desktop: {} },
+        {
+          match: { groups: ['resource'] },
+          cli: { model: 'opus' },
+          desktop: {},
+          origin: { label: 'ManagedSettings claude/base', ownerUid: 'u1', documentHash: 'h1' },
+        },
       ],
     },
   }),
@@ -31,6 +38,7 @@ const CHECKSUM = 'sha256:168751d87a8505df8bba064e4d1d8a3701f40f126a062285ed1a09d
 let server: Server;
 let origin: string;
 const audited: Record<string, unknown>[] = [];
+const fetched: { sub: string; origins: readonly PolicyOrigin[] }[] = [];
 
 beforeAll(async () => {
   const sink = new Writable({
@@ -52,7 +60,13 @@ beforeAll(async () => {
     return person([group]);
   };
   const app = createApp([
-    createPolicyRouter({ policy, authenticate, audit: createAudit(sink), isSpendAdmin: () => false }),
+    createPolicyRouter({
+      policy,
+      authenticate,
+      audit: createAudit(sink),
+      isSpendAdmin: () => false,
+      onSettingsFetched: ({ sub }, origins) => void fetched.push({ sub, origins }),
+    }),
   ]);
   server = createServer((request, response) => {
     setContext(request, { id: 'req_1', clientAddress: '127.0.0.1', log, startedAt: 0 });
@@ -63,7 +77,10 @@ beforeAll(async () => {
 });
 
 afterAll(() => void server.close());
-beforeEach(() => void audited.splice(0));
+beforeEach(() => {
+  audited.splice(0);
+  fetched.splice(0);
+});
 
 const ask = (path: string, group: string, headers: Record<string, string> = {}, method = 'GET') =>
   fetch(`${origin}${path}`, { method, headers: { authorization: `Bearer ${group}`, ...headers } });
@@ -111,6 +128,32 @@ describe('GET /managed/settings', () => {
 
   it.each(['*', '"*"', CHECKSUM, '"other"', ''])('answers 200 to If-None-Match: %j', async (tag) => {
     expect((await ask('/managed/settings', 'eng', { 'if-none-match': tag })).status).toBe(200);
+  });
+
+  it('notes who got what of which resource, with 200, 304 and 404', async () => {
+    const first = await ask('/managed/settings', 'resource');
+    expect(first.status).toBe(200);
+    const again = { 'if-none-match': first.headers.get('etag') ?? '' };
+    expect((await ask('/managed/settings', 'resource', again)).status).toBe(304);
+    await ask('/managed/settings', 'eng');
+    await ask('/managed/settings', 'nobody');
+    await ask('/managed/settings', 'resource', {
+      'user-agent': 'claude-cli/2.1.330 (external, claude-desktop)',
+    });
+    await ask('/user/bootstrap', 'resource');
+    const origins = [{ label: 'ManagedSettings claude/base', ownerUid: 'u1', documentHash: 'h1' }];
+    expect(fetched).toEqual([
+      { sub: 'polly', origins },
+      { sub: 'polly', origins },
+      { sub: 'polly', origins: [] },
+      { sub: 'polly', origins: [] },
+    ]);
+    const named = { policies: ['ManagedSettings claude/base'] };
+    expect(audited.filter(({ evt }) => evt === 'managed.serve')).toEqual([
+      expect.objectContaining(named),
+      expect.not.objectContaining({ policies: expect.anything() }),
+    ]);
+    expect(audited).toContainEqual(expect.objectContaining({ evt: 'desktop_bootstrap.serve', ...named }));
   });
 
   it('tells an empty policy from no policy', async () => {

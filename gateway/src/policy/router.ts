@@ -5,6 +5,7 @@ import { ApiError } from '../http/errors.ts';
 import type { Audit } from '../observe/audit.ts';
 import type { Principal } from '../principal.ts';
 import type { Policy } from './policy.ts';
+import type { PolicyOrigin } from './source.ts';
 
 /**
  * The release of the reference gateway whose protocol this one speaks, sent as `x-cc-gateway-version` with managed
@@ -26,6 +27,11 @@ export interface PolicyRouterDependencies {
   readonly clock?: () => Date;
   /** Whether the person may administer spend limits: Claude Desktop shows them more. Default: nobody. */
   readonly isSpendAdmin?: (principal: Principal) => boolean;
+  /**
+   * Told of everybody who asked for managed settings, and which policies of resources are in the answer; none when there
+   * is nothing for them. Must not throw.
+   */
+  readonly onSettingsFetched?: (principal: Principal, origins: readonly PolicyOrigin[]) => void;
 }
 
 /** `GET /v1/models`, `/v1/models/{id}`, `/managed/settings` and `/user/bootstrap`. */
@@ -69,7 +75,7 @@ const NO_STORE = { 'cache-control': 'no-store', pragma: 'no-cache' } as const;
  * start, which is never meant; so 200 and 304 go without `no-store`.
  */
 function answerSettings(
-  { policy, audit }: PolicyRouterDependencies,
+  { policy, audit, onSettingsFetched }: PolicyRouterDependencies,
   request: Request,
   response: Response,
   principal: Principal,
@@ -78,6 +84,7 @@ function answerSettings(
   const { id, log } = contextOf(request);
   const answer = policy.settingsFor(principal, runsInsideDesktop(request.headers['user-agent']));
   if (answer.state !== 'served') {
+    if (answer.state === 'no_policy') onSettingsFetched?.(principal, []);
     log.info(
       { request_id: id, sub: principal.sub, reason: answer.state },
       'no managed settings for this session',
@@ -86,7 +93,8 @@ function answerSettings(
       headers: { ...shared, ...NO_STORE },
     });
   }
-  const { document, indexes } = answer;
+  const { document } = answer;
+  onSettingsFetched?.(principal, answer.origins);
   response.set({ ...shared, ...PRIVATE, etag: document.etag });
   if (namesEtag(request.headers['if-none-match'], document.etag)) {
     response.status(304).end();
@@ -96,7 +104,7 @@ function answerSettings(
     request_id: id,
     sub: principal.sub,
     email: principal.email,
-    ...auditedPolicies(indexes),
+    ...auditedPolicies(answer),
     checksum: document.checksum,
   });
   response.type('json').send(document.body);
@@ -120,7 +128,7 @@ function answerBootstrap(
     audit('desktop_bootstrap.denied', { ...who, reason: answer.state });
     throw new ApiError('not_found_error', BOOTSTRAP_REFUSALS[answer.state], { headers: NO_STORE });
   }
-  audit('desktop_bootstrap.serve', { ...who, ...auditedPolicies(answer.indexes) });
+  audit('desktop_bootstrap.serve', { ...who, ...auditedPolicies(answer) });
   response.set({ ...NO_STORE, 'x-gateway-spend-admin': String(isSpendAdmin(principal)) }).json(answer.body);
 }
 
@@ -130,8 +138,18 @@ const BOOTSTRAP_REFUSALS = {
 } as const;
 
 /** `policy_index` is the most specific policy; the others follow when there is more to tell. */
-function auditedPolicies(indexes: readonly number[]): Record<string, unknown> {
-  return { policy_index: indexes[0] ?? null, ...(indexes.length > 1 && { policy_indexes: indexes }) };
+function auditedPolicies({
+  indexes,
+  origins,
+}: {
+  readonly indexes: readonly number[];
+  readonly origins: readonly PolicyOrigin[];
+}): Record<string, unknown> {
+  return {
+    policy_index: indexes[0] ?? null,
+    ...(indexes.length > 1 && { policy_indexes: indexes }),
+    ...(origins.length > 0 && { policies: origins.map(({ label }) => label) }),
+  };
 }
 
 /** Entry points, in the parentheses of Claude Code's user agent, of sessions that Claude Desktop hosts. */

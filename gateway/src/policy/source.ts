@@ -10,6 +10,15 @@ export interface ModelRow {
   readonly upstream_model: Readonly<Record<string, string>>;
 }
 
+/** The custom resource that a policy was made from. */
+export interface PolicyOrigin {
+  /** For people: kind, namespace and name. */
+  readonly label: string;
+  readonly ownerUid: string;
+  /** Names the version of the policy. */
+  readonly documentHash: string;
+}
+
 /** An entry of `managed.policies`. The loader refuses files that mix `code` with `cli` or `settings`. */
 export interface PolicyEntry {
   readonly match: {
@@ -26,6 +35,8 @@ export interface PolicyEntry {
   readonly desktop?: JsonObject | undefined;
   /** Whether Claude Code sessions inside Claude Desktop get the `cli` settings; of no effect beside `code`. */
   readonly serve_to_desktop?: boolean | undefined;
+  /** Absent for those of the configuration file. */
+  readonly origin?: PolicyOrigin | undefined;
 }
 
 /** The parts of the gateway's configuration that decide who may use which model and gets which settings. */

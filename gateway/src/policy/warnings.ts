@@ -22,15 +22,26 @@ export function policyWarnings(
 ): string[] {
   const warnings: string[] = [];
   if (base !== undefined && base < policies.length - 1) {
+    const after = policies.length - 1 - base;
     warnings.push(
-      `managed.policies[${base}] matches everybody, so the ${policies.length - 1 - base} after it never apply: move it to the end.`,
+      policies[base]?.origin === undefined
+        ? `${placeOf(policies, base)} matches everybody, so the ${after} after it never apply: move it to the end.`
+        : `${placeOf(policies, base)} matches everybody, so ${after} of lower precedence that do too, or stand behind one that does, never apply.`,
     );
   }
   for (const { policy, access } of reachable) {
-    const path = `managed.policies[${policy.indexes[0]}]`;
+    const path = placeOf(policies, policy.indexes[0] ?? 0);
     warnings.push(...modelWarnings(path, policy, access));
   }
   return warnings;
+}
+
+/** Where people find a policy: the resource, or the place in the configuration file, whose policies keep their order. */
+function placeOf(policies: readonly PolicyEntry[], index: number): string {
+  const label = policies[index]?.origin?.label;
+  if (label !== undefined) return label;
+  const rowsBefore = policies.slice(0, index).filter(({ origin }) => origin !== undefined).length;
+  return `managed.policies[${index - rowsBefore}]`;
 }
 
 function modelWarnings(

@@ -5,7 +5,7 @@ import { createAudit } from '../../observe/audit.ts';
 import { createLog } from '../../observe/log.ts';
 import { useStores } from '../../testing/stores.ts';
 import { compileCaps } from './compile.ts';
-import { LimitFeed } from './limit-feed.ts';
+import { startLimitFeed, type LimitFeed } from './limit-feed.ts';
 import { limit, ORGANIZATION } from './testing/limits.ts';
 
 const ADA = { sub: 'ada', groups: [] };
@@ -65,7 +65,7 @@ async function start(
 ): Promise<{ feed: LimitFeed; lines: string[] }> {
   const lines: string[] = [];
   const stream = { write: (line: string) => void lines.push(line) };
-  const feed = await LimitFeed.start({
+  const feed = await startLimitFeed({
     limits,
     compile: (set) => compileCaps(set, { groupLimitMode: 'min' }),
     log: createLog('info', stream),

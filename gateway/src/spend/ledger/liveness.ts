@@ -6,6 +6,8 @@ export interface LivenessDeps {
   readonly store: Pick<LedgerStore, 'heartbeat' | 'sweep'>;
   readonly replicaId: string;
   readonly name: string;
+  /** Of the program. */
+  readonly version?: string | undefined;
   /** How long leases outlive a heartbeat, in ms. */
   readonly ttlMs: number;
   readonly policyRevision: () => bigint;
@@ -30,6 +32,8 @@ export class Liveness {
   /** Since when PostgreSQL has answered every heartbeat. */
   #upSince = Infinity;
   #beating: Promise<boolean> | undefined;
+  /** The policy revision that PostgreSQL was told last. */
+  #reported: bigint | undefined;
   #loop: Promise<void> = Promise.resolve();
 
   constructor(deps: LivenessDeps) {
@@ -59,6 +63,12 @@ export class Liveness {
       }));
   }
 
+  /** Reports the policy revision, unless PostgreSQL was told already; a heartbeat under way may carry the one before. */
+  async report(): Promise<void> {
+    await this.#beating;
+    if (this.#deps.policyRevision() !== this.#reported) await this.renew();
+  }
+
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#loop;
@@ -66,16 +76,18 @@ export class Liveness {
   }
 
   async #beat(): Promise<void> {
-    const { store, replicaId, name, ttlMs, now } = this.#deps;
+    const { store, replicaId, name, version, ttlMs, now } = this.#deps;
     const inFlight = this.#deps.takeUnnoted();
     const startedAt = now();
+    const policyRevision = this.#deps.policyRevision();
     let known: boolean;
     try {
       known = await store.heartbeat({
         replicaId,
         name,
+        ...(version !== undefined && { version }),
         ttlMs,
-        policyRevision: this.#deps.policyRevision(),
+        policyRevision,
         inFlight,
       });
     } catch (error) {
@@ -85,6 +97,7 @@ export class Liveness {
     }
     const first = this.#beatAt === -Infinity;
     this.#beatAt = startedAt;
+    this.#reported = policyRevision;
     this.#upSince = Math.min(this.#upSince, startedAt);
     if (!known && !first) this.#deps.onWrittenOff();
   }

@@ -31,6 +31,8 @@ export interface ReplicaLedgerOptions {
   readonly store: LedgerStore;
   /** For logs and `kubectl`: the pod's name. */
   readonly name: string;
+  /** Of the program, for the same. */
+  readonly version?: string;
   readonly policyRevision: () => bigint;
   readonly isUnavailable: (error: unknown) => boolean;
   readonly log: Log;
@@ -82,6 +84,7 @@ export class ReplicaLedger implements Ledger {
       store,
       replicaId: this.replicaId,
       name: options.name,
+      version: options.version,
       ttlMs: options.ttlMs ?? TTL_MS,
       policyRevision: options.policyRevision,
       takeUnnoted: () => this.#takeUnnoted(),
@@ -210,9 +213,9 @@ export class ReplicaLedger implements Ledger {
     return () => this.#stateListeners.delete(listener);
   }
 
-  /** The policy has changed: the revision is reported at once. */
+  /** The policy has changed: the revision is reported at once, if it is another one. */
   policyChanged(): void {
-    void this.#liveness.renew();
+    void this.#liveness.report();
   }
 
   /** Requests that are not settled, and settlements that PostgreSQL has not taken. */
