@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { expandReferences, pathKey } from './expansion.ts';
+import { expandReferences, referencesIn, pathKey } from './expansion.ts';
 
 const source = {
   env: { A: 'one', B_2: 'two', EMPTY: '', NESTED: '${A}' },
@@ -60,4 +60,9 @@ describe('expandReferences', () => {
     expect(Object.keys(value as object)).toEqual(['__proto__']);
     expect(({} as { polluted?: unknown }).polluted).toBeUndefined();
   });
+});
+
+it('finds the references in a text, and nothing else', () => {
+  expect(referencesIn('a ${B} ${file:/c d} ${C')).toEqual(['${B}', '${file:/c d}']);
+  expect(referencesIn('$ $B {C} ${D:-e} ${}')).toEqual([]);
 });

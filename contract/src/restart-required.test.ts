@@ -1,5 +1,5 @@
 import { expect, it } from '@jest/globals';
-import { restartRequired } from './restart-required.ts';
+import { restartRequired, restartValues } from './restart-required.ts';
 import { completeYaml, documentWith, load } from './testing/documents.ts';
 
 const config = (sections: Record<string, string> = {}) => load(documentWith(sections)).config;
@@ -36,4 +36,9 @@ it('names nothing when nothing differs, or only what is applied live', () => {
     limits: '{ max_request_bytes: 1 }',
   });
   expect(restartRequired(config(), live)).toEqual([]);
+});
+
+it('hands out what it compares', () => {
+  const values = restartValues(config({ store: '{ postgres_url: postgres://db/x, password: p }' }));
+  expect(values).toMatchObject({ 'store.password': 'p', 'store.username': undefined, 'listen.tls': false });
 });

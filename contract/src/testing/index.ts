@@ -1,0 +1,1 @@
+export { selfSigned } from './rsa-certificate.ts';
