@@ -108,8 +108,9 @@ export function assemble(content: Content): Assembled {
       return literal(node.value, node.path);
     }
     if (node instanceof Part) {
+      const value = plain(node.content, path);
       fields.set(formatPath(path), node.field);
-      return plain(node.content, path);
+      return value;
     }
     if (node instanceof FileOf) {
       fields.set(formatPath(path), node.field);

@@ -44,7 +44,8 @@ export const headersOf = (headers: Field<readonly Header[] | undefined>): Conten
         Object.fromEntries(
           entriesOf(list).map((header) => [
             header.value.name,
-            secretOf(header.at('secretRef')) ?? header.at('value'),
+            // The name may be what is wrong.
+            new Part(header, secretOf(header.at('secretRef')) ?? header.at('value')),
           ]),
         ),
       ),

@@ -1,0 +1,64 @@
+import { expect, it } from '@jest/globals';
+import { checkConfig } from './check-config.ts';
+import { renderConfig } from './gateway-config.ts';
+import type { Resolved } from './references.ts';
+import { restartHash } from './restart-hash.ts';
+import { gatewayWith, GOOD_SPECS, sampleValue, SIGNING_KEYS } from './testing/samples.ts';
+
+const [, , least] = GOOD_SPECS;
+const google = {
+  identityProviders: [
+    {
+      ...least.identityProviders[0],
+      googleGroups: {
+        serviceAccountKeySecretRef: { name: 'g', key: 'account' },
+        adminEmail: 'a@corp.example',
+      },
+    },
+  ],
+  listen: { tls: { secretName: 'tls' } },
+};
+
+function hash(more: object, resolved: Resolved = sampleValue, keys = SIGNING_KEYS.keys as readonly string[]) {
+  const rendered = renderConfig(gatewayWith({ ...least, ...google, ...more }), { ...SIGNING_KEYS, keys });
+  const { config, problems } = checkConfig(rendered, sampleValue);
+  if (config === undefined) throw new Error(JSON.stringify(problems));
+  const loaded = checkConfig(rendered, resolved).config;
+  return restartHash(loaded ?? config, rendered, resolved);
+}
+
+const having =
+  (key: string, value: string): Resolved =>
+  (kind, name, one) =>
+    one === key ? value : sampleValue(kind, name, one);
+
+it('changes with what a running gateway cannot take over', () => {
+  const changes: [object, Resolved?][] = [
+    [{}],
+    [{ listen: { ...google.listen, port: 9000 } }],
+    [{ listen: {} }],
+    [{ database: { ...least.database, maxConnections: 6 } }],
+    [{}, having('uri', 'postgres://app:other@db.corp.example/claude')],
+    [{ requestLimits: { maxHeaderBytes: 10_000 } }],
+    [{ retention: { auditDays: 1 } }],
+    [{}, having('account', 'other')],
+  ];
+  const hashes = changes.map(([more, resolved]) => hash(more, resolved));
+  expect(new Set(hashes).size).toBe(changes.length);
+  for (const one of hashes) expect(one).toMatch(/^[0-9a-f]{64}$/);
+});
+
+it('does not change with what it takes over live', () => {
+  const changes: [object, Resolved?, (readonly string[])?][] = [
+    [{ models: { includeBuiltIn: false } }],
+    [{ pricing: { multiplier: '2' } }],
+    [{ spend: { warnAtPercent: [1] } }],
+    [{ loginNotice: 'Hello.' }],
+    [{ session: { ttl: '2h' } }],
+    [{ replicas: 7 }],
+    [{}, having('client-secret', 'other')],
+    [{}, having('api-key', 'other')],
+    [{}, sampleValue, ['k3', 'k2']],
+  ];
+  for (const change of changes) expect([change, hash(...change)]).toEqual([change, hash({})]);
+});
