@@ -1,6 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { Database } from './database.ts';
+import { StoreUnavailableError } from './errors.ts';
 import { POSTGRES_VERSIONS, usePostgres } from './testing/postgres.ts';
 
 const ADD = { name: 'add', text: 'SELECT $1::bigint + 1, NULL, current_setting($2, true)' };
@@ -45,6 +47,19 @@ describe.each(POSTGRES_VERSIONS)('statements on PostgreSQL %i', (version) => {
       await expect(database.gated('SELECT 1/0', ADD, ['1', 'x'])).rejects.toThrow('division by zero');
       await database.gated(gate, ADD, ['1', 'x']);
       expect(await postgres.sql('select from gates')).toHaveLength(1);
+    });
+  });
+
+  it('survive a connection that breaks between two of them', async () => {
+    await withDatabase(async (database) => {
+      const broken = database.transaction(async (client) => {
+        const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+        await postgres.sql('SELECT pg_terminate_backend($1)', [rows[0]?.pid]);
+        await sleep(200);
+        await client.query('SELECT 1');
+      });
+      await expect(broken).rejects.toBeInstanceOf(StoreUnavailableError);
+      expect(await database.transaction(async (client) => (await client.query('SELECT')).rowCount)).toBe(1);
     });
   });
 

@@ -96,8 +96,11 @@ export class Database {
   async transaction<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
     let client: pg.PoolClient | undefined;
     let broken: Error | undefined;
+    // Between two statements nobody else would hear it, and an error that nobody hears ends the process.
+    const onError = (error: Error): void => void (broken = error);
     try {
       client = await this.pool.connect();
+      client.on('error', onError);
       await client.query('BEGIN');
       const result = await work(client);
       await client.query('COMMIT');
@@ -106,6 +109,7 @@ export class Database {
       await client?.query('ROLLBACK').catch((failure: Error) => (broken = failure));
       throw asStoreError(error);
     } finally {
+      client?.off('error', onError);
       client?.release(broken);
     }
   }

@@ -171,6 +171,41 @@ describe.each(POSTGRES_VERSIONS)('a store on PostgreSQL %i', (version) => {
     }
   });
 
+  it('is opened by operators without taking part in what replicas do', async () => {
+    const url = await postgres.server.createDatabase();
+    // Whoever is first migrates, before any gateway runs or beside the first ones.
+    const [operator, other, gateway] = await Promise.all([
+      postgres.open({ url, role: 'operator', maxConnections: 3 }),
+      postgres.open({ url, role: 'operator', maxConnections: 3 }),
+      postgres.open({ url }),
+    ]);
+    await gateway.close();
+    const listening = () =>
+      postgres.sql(
+        `select count(*)::int from pg_stat_activity where datname = $1 and query like 'LISTEN %'`,
+        [new URL(url).pathname.slice(1)],
+      );
+    await until(async () => (await listening())[0]?.[0] === 0);
+    const id = randomUUID();
+    await postgres.sql(
+      `insert into claude_gateway.revocations (session_id, expires_at) values ($1, now() + interval '1 hour')`,
+      [id],
+      url,
+    );
+    await Promise.all(Array.from({ length: 20 }, () => operator.policies.readOwned()));
+    await sleep(2_500);
+    expect(await listening()).toEqual([[0]]);
+    expect(operator.revocations.isRevoked(id)).toBe(false);
+    expect(await operator.policies.replicas()).toEqual([]);
+    const connections = await postgres.sql(
+      `select count(*)::int from pg_stat_activity where application_name = 'claude-gateway' and datname = $1`,
+      [new URL(url).pathname.slice(1)],
+    );
+    // Three of one, and one of the other.
+    expect(connections[0]?.[0]).toBeLessThanOrEqual(4);
+    await other.ping();
+  });
+
   it('never shares a connection budget larger than it was given', async () => {
     const url = await postgres.server.createDatabase();
     const store = await postgres.open({ url, maxConnections: 3 });

@@ -79,6 +79,16 @@ describe.each(POSTGRES_VERSIONS)('the sweeper on PostgreSQL %i', (version) => {
     });
   });
 
+  it('forgets clients of managed settings after a day', async () => {
+    const store = await postgres.open();
+    const documents = [{ ownerUid: 'm', documentHash: 'sha256:x' }];
+    await store.settingsClients.record([{ client: 'c', principal: 'ada', documents, at: NOW }]);
+    await withSweeper(async (sweeper) => {
+      expect(await sweeper.sweep(at(24 * 3_600_000))).not.toHaveProperty('settings_clients');
+      expect(await sweeper.sweep(at(24 * 3_600_000 + 1))).toMatchObject({ settings_clients: 1 });
+    });
+  });
+
   it('works in batches, and leaves them to the replica that is at it', async () => {
     await postgres.open();
     await postgres.sql(

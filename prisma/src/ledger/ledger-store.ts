@@ -1,3 +1,4 @@
+import { again } from '../again.ts';
 import { SCHEMA } from '../connection.ts';
 import type { Database } from '../database.ts';
 import type { TextRow } from '../gated-query.ts';
@@ -31,8 +32,6 @@ const OPEN_TIMEOUT_MS = 60_000;
 const OPEN = `${OPEN_GATE}, ${BY_INDEX}, set_config('synchronous_commit', 'off', true), set_config('statement_timeout', '${OPEN_TIMEOUT_MS}', true)`;
 /** A NOTIFY takes less than 8000 bytes. */
 const RECALL_BATCH = 150;
-/** Nobody waits in a circle; should it happen all the same, or a standby object, nothing was done. */
-const TRIES = 3;
 
 /** See {@link LedgerStore}, and docs/adr/0014-ledger.md. */
 export class PostgresLedgerStore implements LedgerStore {
@@ -180,16 +179,4 @@ function windowJson({ subject, ...window }: WindowSpec): unknown {
 function uuid(id: string): string {
   if (!/^[0-9a-f-]{36}$/i.test(id)) throw new TypeError('a replica is named by a UUID');
   return id;
-}
-
-/** @returns what the work returns, begun again when PostgreSQL has undone it for the sake of another transaction. */
-async function again<T>(work: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await work();
-    } catch (error) {
-      const { code } = error as { code?: string };
-      if ((code !== '40P01' && code !== '40001') || tries === TRIES) throw error;
-    }
-  }
 }

@@ -1,3 +1,4 @@
+import { again } from '../again.ts';
 import { SCHEMA } from '../connection.ts';
 import type { Database } from '../database.ts';
 import { storable } from '../storable.ts';
@@ -7,7 +8,7 @@ import type { SettingsClientStore, SettingsFetch } from './types.ts';
 export const CLIENT_LIFETIME_MS = 24 * 3_600_000;
 
 /**
- * `$1` clients as JSON: the latest fetch of each. Rows are locked in the order of their keys, so that replicas do not lock
+ * `$1` clients as JSON: the latest fetch of each. Rows are locked in the order of their keys, so that replicas seldom lock
  * each other out.
  */
 const RECORD = `
@@ -47,7 +48,8 @@ export class PostgresSettingsClientStore implements SettingsClientStore {
       if (other === undefined || entry.at >= other.at) latest.set(client, entry);
     }
     if (latest.size === 0) return;
-    await this.#database.execute(RECORD, [JSON.stringify([...latest].map(fetchJson))]);
+    const fetches = JSON.stringify([...latest].map(fetchJson));
+    await again(() => this.#database.execute(RECORD, [fetches]));
   }
 }
 

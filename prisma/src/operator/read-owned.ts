@@ -23,8 +23,8 @@ interface Owned {
 }
 
 /** See {@link OperatorPolicyStore.readOwned}. */
-export function readOwned(database: Database): ReturnType<OperatorPolicyStore['readOwned']> {
-  return database.transaction(async (client) => {
+export async function readOwned(database: Database): ReturnType<OperatorPolicyStore['readOwned']> {
+  const { revision, limits, policies } = await database.transaction(async (client) => {
     // All statements see one moment.
     await client.query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY');
     await client.query(`SET LOCAL statement_timeout = ${TIMEOUT_MS}`);
@@ -36,22 +36,24 @@ export function readOwned(database: Database): ReturnType<OperatorPolicyStore['r
     const { rows: limits } = await client.query<LimitRow>(slowly(LIMITS));
     const { rows: policies } = await client.query<PolicyRow>(slowly(POLICIES));
 
-    const owned = new Map<string, Owned>();
-    const of = (owner: LimitOwner): Owned => {
-      let rows = owned.get(owner.uid);
-      if (rows === undefined) owned.set(owner.uid, (rows = { owner, policyName: owner.name }));
-      return rows;
-    };
-    for (const limit of limits.map(limitOf)) {
-      if (limit.owner === null) continue;
-      const rows = of(limit.owner);
-      rows.policyName = limit.policyName ?? '';
-      (rows.limits ??= []).push(contentOf(limit));
-    }
-    for (const policy of policies.map(policyOf))
-      (of(policy.owner).managed ??= []).push(policyContentOf(policy));
-    return { revision: BigInt(revisions[0]?.revision ?? 0), owned };
+    return { revision: BigInt(revisions[0]?.revision ?? 0), limits, policies };
   });
+
+  const owned = new Map<string, Owned>();
+  const of = (owner: LimitOwner): Owned => {
+    let rows = owned.get(owner.uid);
+    if (rows === undefined) owned.set(owner.uid, (rows = { owner, policyName: owner.name }));
+    return rows;
+  };
+  for (const limit of limits.map(limitOf)) {
+    if (limit.owner === null) continue;
+    const rows = of(limit.owner);
+    rows.policyName = limit.policyName ?? '';
+    (rows.limits ??= []).push(contentOf(limit));
+  }
+  for (const policy of policies.map(policyOf))
+    (of(policy.owner).managed ??= []).push(policyContentOf(policy));
+  return { revision, owned };
 }
 
 export function contentOf(limit: SpendLimit): LimitContent {

@@ -7,7 +7,7 @@ import { planPolicies, wantedPolicies } from './owned-policies.ts';
 import { chunksOf, type Query } from './rows.ts';
 import type { OperatorPolicyStore, OwnedRows } from './types.ts';
 
-/** For one statement, or the turn of somebody else who writes thousands of rows. */
+/** For one statement, for the turn of somebody else who writes thousands of rows, and for comparing as many. In ms. */
 const TIMEOUT_MS = 60_000;
 
 /** See {@link OperatorPolicyStore.replaceOwned}. */
@@ -27,7 +27,9 @@ export async function replaceOwned(
   const policies = wantedPolicies(changes);
 
   return database.transaction(async (client) => {
-    await client.query(`SET LOCAL statement_timeout = ${TIMEOUT_MS}`);
+    await client.query(
+      `SET LOCAL statement_timeout = ${TIMEOUT_MS}; SET LOCAL idle_in_transaction_session_timeout = ${TIMEOUT_MS}`,
+    );
     const query = patiently(client);
     const revision = await lockRevision(client, now, TIMEOUT_MS + 1_000);
     const plans = [await planLimits(query, limits, now), await planPolicies(query, policies, now)];

@@ -1,6 +1,7 @@
 import { SCHEMA } from '../connection.ts';
 import type { Database } from '../database.ts';
 import { COLUMNS, limitOf, type LimitRow } from '../ledger/limit-rows.ts';
+import type { SpendLimit } from '../ledger/limit-types.ts';
 import { periodEnd } from './period-end.ts';
 import { contentOf } from './read-owned.ts';
 import type { OperatorPolicyStore, PolicySpending } from './types.ts';
@@ -85,24 +86,35 @@ interface SpendingRow extends LimitRow {
 }
 
 /** See {@link OperatorPolicyStore.spending}. */
-export function readSpending(database: Database, now: Date): ReturnType<OperatorPolicyStore['spending']> {
-  return database.transaction(async (client) => {
+export async function readSpending(
+  database: Database,
+  now: Date,
+): ReturnType<OperatorPolicyStore['spending']> {
+  const rows = await database.transaction(async (client) => {
     await client.query(
       // Windows of today are not in yesterday's statistics: taken for few, they would be compared with each limit.
       `SET TRANSACTION READ ONLY; SET LOCAL enable_nestloop = off; SET LOCAL statement_timeout = ${TIMEOUT_MS}`,
     );
     const query = { text: SPENDING, values: [now], query_timeout: TIMEOUT_MS + 1_000 };
-    return (await client.query<SpendingRow>(query)).rows.map((row): PolicySpending => {
-      const limit = limitOf(row);
-      return {
-        ownerUid: row.owner_uid,
-        content: contentOf(limit),
-        spent: BigInt(row.spent),
-        held: BigInt(row.held),
-        resetsAt: row.ends_at ?? periodEnd(limit.period, limit.timeZone, now),
-        members: row.members,
-        blockedMembers: row.blocked,
-      };
-    });
+    return (await client.query<SpendingRow>(query)).rows;
+  });
+  const ends = new Map<string, Date>();
+  const endOf = ({ period, timeZone }: SpendLimit): Date => {
+    const key = `${period} ${timeZone}`;
+    let end = ends.get(key);
+    if (end === undefined) ends.set(key, (end = periodEnd(period, timeZone, now)));
+    return end;
+  };
+  return rows.map((row): PolicySpending => {
+    const limit = limitOf(row);
+    return {
+      ownerUid: row.owner_uid,
+      content: contentOf(limit),
+      spent: BigInt(row.spent),
+      held: BigInt(row.held),
+      resetsAt: row.ends_at ?? endOf(limit),
+      members: row.members,
+      blockedMembers: row.blocked,
+    };
   });
 }
