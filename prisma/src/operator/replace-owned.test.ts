@@ -15,7 +15,7 @@ describe.each(POSTGRES_VERSIONS)('rows of custom resources on PostgreSQL %i', (v
   const postgres = usePostgres(version);
 
   /** A database of its own: revisions are counted. */
-  async function open(): Promise<{ store: Store; url: string; sql(text: string): Promise<unknown[][]> }> {
+  async function open(): Promise<{ store: Store; url: string; sql: (text: string) => Promise<unknown[][]> }> {
     const url = await postgres.server.createDatabase();
     const store = await postgres.open({ url, role: 'operator' });
     return { store, url, sql: (text) => postgres.sql(text, [], url) };
