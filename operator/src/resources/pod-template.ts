@@ -15,7 +15,7 @@ const MERGED: Readonly<Record<string, (item: Fields) => string>> = {
   volumeMounts: ({ mountPath }) => String(mountPath),
   volumeDevices: ({ devicePath }) => String(devicePath),
   // As the API server has it: https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.34/#container-v1-core
-  ports: ({ containerPort, protocol }) => `${String(containerPort)}/${String(protocol ?? 'TCP')}`,
+  ports: ({ containerPort, protocol = 'TCP' }) => JSON.stringify([containerPort, protocol]),
 };
 
 const PROBE = ['exec', 'grpc', 'httpGet', 'tcpSocket'];

@@ -3,8 +3,6 @@ import type { KubeObject } from '../kube/objects.ts';
 import { child } from './child.ts';
 import { SECRETS } from './types.ts';
 
-export { SECRETS } from './types.ts';
-
 /** When a key passed from one stage to the next. Times are ISO 8601 in UTC. */
 export interface SigningKeyHistory {
   /** Put into the Secret, so that it reaches the pods. */
