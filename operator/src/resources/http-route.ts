@@ -2,7 +2,10 @@ import { child, type Child, type ChildInput } from './child.ts';
 import { hostsOf, publicAddressOf } from './public-address.ts';
 import { HTTP_ROUTES } from './types.ts';
 
-/** None when the spec asks for none, or the API server has no such kind. */
+/**
+ * None when the spec asks for none, or the API server has no such kind. Needs Gateway API 1.2 or later: before, the standard
+ * channel has no timeouts, and the API server refuses an apply with a field that is not declared.
+ */
 export function httpRoute({ gateway, kinds }: ChildInput): Child | undefined {
   const { metadata, spec } = gateway;
   if (spec.httpRoute === undefined || !kinds.httpRoute) return undefined;
