@@ -1,0 +1,3 @@
+export type { Conflict, Conflicts } from './conflict-list.ts';
+export { settingsConflicts } from './settings-conflicts.ts';
+export { spendConflicts } from './spend-conflicts.ts';
