@@ -59,6 +59,11 @@ image: ## Build the container image
 test-image: image ## Build the container image and run it for real
 	@CLAUDE_GATEWAY_IMAGE=$(IMAGE) $(run) hack/image.sh with-engine hack/test.sh -- e2e/src/image.test.ts
 
+.PHONY: e2e-cluster
+e2e-cluster: image ## Run the tests that need a whole Kubernetes: one that is made here (Linux, root)
+	@hack/cluster/programs.sh
+	@CLAUDE_GATEWAY_IMAGE=$(IMAGE) $(run) hack/image.sh with-engine hack/test.sh -- e2e/src/cluster
+
 .PHONY: bench
 bench: ## Measure the gateway against the reference, side by side (takes a while)
 	@$(run) npm run --silent bench -w @claude-gateway/bench

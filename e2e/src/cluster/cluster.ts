@@ -1,0 +1,51 @@
+import { spawn } from 'node:child_process';
+import { startCurrentContext } from './current-context.ts';
+import { startTestbed } from './testbed.ts';
+
+/** A whole Kubernetes which runs pods, as the end-to-end tests need it; which one it is does not matter to them. */
+export interface Cluster {
+  readonly name: 'testbed' | 'current-context';
+  /** The path of a kubeconfig with all rights. */
+  readonly kubeconfig: string;
+  /** Brings an image that the local Docker engine has to every node. */
+  loadImage(reference: string): Promise<void>;
+  /** Where Envoy answers, told apart by the `Host` header, and the classes that make it serve an Ingress or a route. */
+  ingress(): Promise<ClusterIngress>;
+  /** @returns what it printed. @throws with what it complained about. */
+  kubectl(args: readonly string[], input?: string): Promise<string>;
+  /** Ends what was started; a cluster that was there before stays. Idempotent. */
+  stop(): Promise<void>;
+}
+
+export interface ClusterIngress {
+  readonly address: string;
+  readonly port: number;
+  readonly ingressClass: string;
+  readonly gatewayClass: string;
+  /** The Gateway of that class which an HTTPRoute names as its parent. */
+  readonly gateway: { readonly namespace: string; readonly name: string };
+}
+
+/** The cluster that CLAUDE_GATEWAY_E2E_CLUSTER names: `testbed` (default) or `current` ($KUBECONFIG). */
+export function startCluster(env: NodeJS.ProcessEnv = process.env): Promise<Cluster> {
+  const kind = env['CLAUDE_GATEWAY_E2E_CLUSTER'] || 'testbed';
+  if (kind === 'testbed') return startTestbed();
+  if (kind === 'current') return Promise.resolve(startCurrentContext(env));
+  throw new Error(`CLAUDE_GATEWAY_E2E_CLUSTER is "${kind}": use testbed or current`);
+}
+
+/** Runs a program to its end. @returns its output. @throws with its complaints when it fails. */
+export async function execute(command: string, args: readonly string[], input = ''): Promise<string> {
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  let output = '';
+  let complaints = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (complaints += chunk));
+  // It may end without having read all of it.
+  child.stdin.on('error', () => undefined).end(input);
+  const code = await new Promise<number | null>((done, fail) =>
+    child.once('close', done).once('error', fail),
+  );
+  if (code !== 0) throw new Error(`${command} ${args.join(' ')}: ${complaints.trim() || `exit ${code}`}`);
+  return output;
+}

@@ -1,0 +1,36 @@
+import { findKubeProgram } from '../testbed/api-server.ts';
+import { execute, type Cluster } from './cluster.ts';
+
+/**
+ * The cluster of $KUBECONFIG. Images are pushed by whoever runs the tests, and E2E_INGRESS_ADDRESS (host or host:port),
+ * E2E_INGRESS_CLASS, E2E_GATEWAY_CLASS and E2E_GATEWAY (namespace/name) say how its Envoy is reached.
+ *
+ * @throws when one of these is missing.
+ */
+export function startCurrentContext(env: NodeJS.ProcessEnv): Cluster {
+  const named = (name: string): string => {
+    const value = env[name];
+    if (value === undefined || value === '') throw new Error(`the current context needs ${name}`);
+    return value;
+  };
+  const kubeconfig = named('KUBECONFIG');
+  return {
+    name: 'current-context',
+    kubeconfig,
+    loadImage: () => Promise.resolve(),
+    ingress: async () => {
+      const [address = '', port = '80'] = named('E2E_INGRESS_ADDRESS').split(':');
+      const [namespace = '', name = ''] = named('E2E_GATEWAY').split('/');
+      return await Promise.resolve({
+        address,
+        port: Number(port),
+        ingressClass: named('E2E_INGRESS_CLASS'),
+        gatewayClass: named('E2E_GATEWAY_CLASS'),
+        gateway: { namespace, name },
+      });
+    },
+    kubectl: (args, input) =>
+      execute(findKubeProgram('kubectl', env) ?? 'kubectl', [`--kubeconfig=${kubeconfig}`, ...args], input),
+    stop: () => Promise.resolve(),
+  };
+}

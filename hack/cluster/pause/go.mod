@@ -1,0 +1,3 @@
+module claude-gateway.test/pause
+
+go 1.26.0
