@@ -16,9 +16,10 @@ COPY bench/package.json bench/
 RUN npm ci --no-audit --no-fund --loglevel=error && rm -rf /root/.npm
 COPY . .
 # Types are checked by `make verify`; here they are only taken away.
-RUN npm run --silent generate -w @claude-gateway/prisma && npx tsc --build --noCheck gateway
+RUN npm run --silent generate -w @claude-gateway/prisma && npx tsc --build --noCheck gateway operator
 ARG SOURCE_DATE_EPOCH=0
-RUN node hack/runtime-tree.mjs /out/app gateway \
+RUN node hack/runtime-tree.mjs /out/app gateway operator \
+ && cp hack/runtime-main.mjs /out/app/main.mjs \
  && sh hack/runtime-root.sh /out \
  && find /out -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
 
@@ -29,7 +30,8 @@ ENV NODE_ENV=production PATH=/usr/local/bin
 WORKDIR /app
 USER 65532:65532
 EXPOSE 8080
-ENTRYPOINT ["/usr/local/bin/node", "/app/gateway/dist/main.js"]
+# The gateway; with the argument `operator`, the operator.
+ENTRYPOINT ["/usr/local/bin/node", "/app/main.mjs"]
 CMD ["--config", "/etc/claude-gateway/gateway.yaml"]
 ARG VERSION=development
 ARG REVISION=unknown

@@ -5,6 +5,7 @@ import { startIdentityProvider } from './identity-provider.ts';
 import { DEVELOPMENT_USERS } from './identity-provider-users.ts';
 import { startMessagesUpstream } from './messages-upstream.ts';
 import { startPostgres } from './postgres.ts';
+import { ChildProgram } from './run/child-program.ts';
 import { ConsoleLog } from './run/console-log.ts';
 import { CLIENT_ID, gatewayYaml } from './run/gateway-config.ts';
 import { GatewayChild } from './run/gateway-child.ts';
@@ -107,6 +108,24 @@ async function start(env: NodeJS.ProcessEnv): Promise<Running> {
   process.once('exit', () => gateway.kill());
   await gateway.ready(interrupted.signal);
 
+  const manifests = resolve(env['CLAUDE_GATEWAY_DEV_MANIFESTS'] ?? join(ROOT, 'examples'));
+  const operatorLog = new ConsoleLog('operator', 'yellow');
+  const operator = new ChildProgram({
+    command: [
+      process.execPath,
+      '--conditions=source',
+      '--disable-warning=ExperimentalWarning',
+      join(ROOT, 'operator/src/main.ts'),
+      '--manifests',
+      manifests,
+    ],
+    cwd: ROOT,
+    env: { ...env, DATABASE_URL: postgres.url },
+    log: operatorLog,
+  });
+  stops.push({ name: 'the operator', stop: () => operator.stop() });
+  process.once('exit', () => operator.kill());
+
   console.log(
     instructions({
       url,
@@ -114,6 +133,7 @@ async function start(env: NodeJS.ProcessEnv): Promise<Running> {
       databaseUrl: postgres.url,
       upstream: upstream?.url ?? 'https://api.anthropic.com, with your ANTHROPIC_API_KEY: answers cost money',
       configPath,
+      manifests,
       claudeConfigDir,
       users: DEVELOPMENT_USERS,
       adminKey: secrets.adminKey,
@@ -122,11 +142,14 @@ async function start(env: NodeJS.ProcessEnv): Promise<Running> {
   const gatewayEnded = gateway.ended.then((how) =>
     [`the gateway ${how}; its last lines:`, ...gatewayLog.tail.slice(-15)].join('\n  '),
   );
+  const operatorEnded = operator.ended.then((how) =>
+    [`the operator ${how}; its last lines:`, ...operatorLog.tail.slice(-15)].join('\n  '),
+  );
   const postgresEnded = untilUnreachable(postgres.port, interrupted.signal).then(
     () =>
       `PostgreSQL went away (port ${postgres.port} answers no more); its data stays in ${postgres.dataDir}`,
   );
-  return { failure: Promise.race([gatewayEnded, postgresEnded]) };
+  return { failure: Promise.race([gatewayEnded, operatorEnded, postgresEnded]) };
 }
 
 function writePrivately(path: string, content: string): void {

@@ -11,7 +11,7 @@ export interface GatewayConfigOptions {
   readonly secrets: DevelopmentSecrets;
 }
 
-/** The gateway.yaml of `make dev`: small enough to read whole, with one policy of each sort. */
+/** The gateway.yaml of `make dev`: small enough to read whole. Policies come from manifests. */
 export function gatewayYaml(options: GatewayConfigOptions): string {
   const upstream =
     options.upstreamUrl === undefined
@@ -42,30 +42,15 @@ store:
 upstreams:
 ${upstream}
 
-# Spend limits are set through the admin API: docs/admin-api.md.
+# Spend limits come from the manifests in examples/, and from the admin API: docs/admin-api.md.
 admin:
   write_keys: [{ id: development, key: ${quote(options.secrets.adminKey)} }]
   admin_groups: [platform-finops]
   blocked_message: ask carol for more
-
-managed:
-  policies:
-    - match: { groups: [contractors] }
-      cli:
-        availableModels: [claude-haiku-4-5]
-        enforceAvailableModels: true
-        permissions: { deny: [Bash] }
-    - match: { groups: [platform-finops] }
-      cli:
-        env: { CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY: "1" }
-    # Everybody; what the policies above do not say comes from here.
-    - match: {}
-      cli:
-        permissions: { deny: [WebFetch] }
 `;
 }
 
-/** What each group's policy means, in words, for the instructions. */
+/** What the manifests in examples/ mean for somebody, in words, for the instructions. */
 export function policyInWords(groups: readonly string[]): string {
   if (groups.includes('contractors')) return 'only claude-haiku-4-5; no Bash, no WebFetch';
   if (groups.includes('platform-finops')) return 'every model, listed by the gateway; no WebFetch';

@@ -8,6 +8,8 @@ export interface InstructionsOptions {
   readonly databaseUrl: string;
   readonly upstream: string;
   readonly configPath: string;
+  /** The folder of manifests whose policies are in force. */
+  readonly manifests: string;
   /** A Claude Code configuration directory that already names this gateway. */
   readonly claudeConfigDir: string;
   readonly users: readonly DevelopmentUser[];
@@ -47,7 +49,9 @@ ${bold('Without signing in from Claude Code')}: get a token in the browser, and 
   eval "$(make -s sign-in)"        # sets ANTHROPIC_BASE_URL and ANTHROPIC_AUTH_TOKEN
   claude -p 'hello'
 
-${bold('Cap what somebody may spend')}, here alice, one cent a day ("500": five dollars; null: no limit):
+${bold('Change a policy')}: edit a file in ${options.manifests}, save it, and read here that it is enforced.
+
+${bold('Cap what somebody may spend')} without a manifest, here alice, one cent a day ("500": five dollars; null: no limit):
 
   curl ${options.url}/v1/organizations/spend_limits -H 'x-api-key: ${options.adminKey}' \\
     -d '{"scope": {"type": "user", "user_id": "alice@corp.example"}, "amount": "1", "period": "daily"}'
@@ -56,6 +60,7 @@ ${bold('Cap what somebody may spend')}, here alice, one cent a day ("500": five 
   identity provider  ${options.issuer}  (disable somebody there, and see the session end)
   database           ${options.databaseUrl}
   configuration      ${options.configPath}
+  policies           ${options.manifests}
 
 ${bold('Ctrl-C stops everything.')} Sessions and data stay for the next time.
 `;

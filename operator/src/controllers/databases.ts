@@ -1,0 +1,140 @@
+import { createHash } from 'node:crypto';
+import type { Store, StoreOptions } from '@claude-gateway/prisma';
+import type { ControllerLog } from '../kube/controller.ts';
+import { PolicyDatabase, type PolicyDatabaseOptions } from './policies/policy-database.ts';
+
+/** How to reach a database. */
+export type DatabaseTarget = Pick<StoreOptions, 'url' | 'username' | 'password' | 'connectTimeoutSeconds'>;
+
+export interface DatabasesOptions {
+  /** Connects, and brings the schema up to date. */
+  readonly open: (target: DatabaseTarget) => Promise<Store>;
+  readonly subjects: (gatewayKeys: readonly string[]) => ReturnType<PolicyDatabaseOptions['subjects']>;
+  /** Something is known of a database of these gateways that was not known before. */
+  readonly onChange: (gatewayKeys: readonly string[], owners: readonly string[] | 'all') => void;
+  readonly log: ControllerLog;
+  /** How often databases are looked at when nothing happens, in ms. */
+  readonly interval?: number | undefined;
+}
+
+interface Connection {
+  readonly id: string;
+  readonly gateways: Set<string>;
+  readonly opening: Promise<{ readonly store: Store; readonly policies: PolicyDatabase }>;
+  /** Once open. */
+  opened: { readonly store: Store; readonly policies: PolicyDatabase } | undefined;
+}
+
+/** The databases of the gateways. Gateways that name the same one share the connection, and so their policies. */
+export class Databases {
+  readonly #options: DatabasesOptions;
+  readonly #connections = new Map<string, Connection>();
+  readonly #byGateway = new Map<string, Connection>();
+  readonly #problems = new Map<string, string>();
+
+  constructor(options: DatabasesOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The database of a gateway, connected and migrated; leaves the one that it had before when that is another one.
+   *
+   * @throws Error, for people: it names the host, and never a password.
+   */
+  async attach(gateway: string, target: DatabaseTarget): Promise<PolicyDatabase> {
+    const id = createHash('sha256')
+      .update(JSON.stringify([target.url, target.username, target.password]))
+      .digest('hex');
+    const present = this.#byGateway.get(gateway);
+    if (present !== undefined && present.id !== id) await this.detach(gateway);
+    const connection = this.#connections.get(id) ?? this.#connect(id, target);
+    connection.gateways.add(gateway);
+    this.#byGateway.set(gateway, connection);
+    try {
+      const { policies } = await connection.opening;
+      if (this.#problems.delete(gateway)) this.#options.onChange([gateway], 'all');
+      return policies;
+    } catch (error) {
+      if (this.#connections.get(id) === connection) this.#connections.delete(id);
+      if (this.#byGateway.get(gateway) === connection) this.#byGateway.delete(gateway);
+      this.setProblem(gateway, (error as Error).message);
+      throw error;
+    }
+  }
+
+  /** The gateway cannot be given a database for this reason. */
+  setProblem(gateway: string, problem: string): void {
+    if (this.#problems.get(gateway) === problem) return;
+    this.#problems.set(gateway, problem);
+    this.#options.onChange([gateway], 'all');
+  }
+
+  /** The database of a gateway, where it is open. */
+  of(gateway: string): PolicyDatabase | undefined {
+    return this.#byGateway.get(gateway)?.opened?.policies;
+  }
+
+  /** Why a gateway has no database, or its database does not answer. */
+  problemOf(gateway: string): string | undefined {
+    return this.#problems.get(gateway) ?? this.of(gateway)?.problem;
+  }
+
+  /** The gateways that share the database of this one, itself included. */
+  sharing(gateway: string): readonly string[] {
+    return [...(this.#byGateway.get(gateway)?.gateways ?? [])];
+  }
+
+  /** The gateway is gone, or has another database now. */
+  async detach(gateway: string): Promise<void> {
+    this.#problems.delete(gateway);
+    const connection = this.#byGateway.get(gateway);
+    this.#byGateway.delete(gateway);
+    if (connection === undefined || !connection.gateways.delete(gateway) || connection.gateways.size > 0)
+      return;
+    this.#connections.delete(connection.id);
+    await close(connection);
+  }
+
+  async close(): Promise<void> {
+    const connections = [...this.#connections.values()];
+    this.#connections.clear();
+    this.#byGateway.clear();
+    await Promise.all(connections.map(close));
+  }
+
+  #connect(id: string, target: DatabaseTarget): Connection {
+    const { open, subjects, onChange, log, interval } = this.#options;
+    const gateways = new Set<string>();
+    const opening = open(target).then((store) => {
+      const policies = new PolicyDatabase({
+        store: store.policies,
+        name: nameOf(target.url),
+        subjects: () => subjects([...gateways]),
+        onChange: (owners) => onChange([...gateways], owners),
+        log,
+        ...(interval !== undefined && { interval }),
+      });
+      connection.opened = { store, policies };
+      return connection.opened;
+    });
+    const connection: Connection = { id, gateways, opening, opened: undefined };
+    this.#connections.set(id, connection);
+    return connection;
+  }
+}
+
+async function close({ opening }: Connection): Promise<void> {
+  const opened = await opening.catch(() => undefined);
+  await opened?.policies.close();
+  await opened?.store.close();
+}
+
+/** `host:port/database`. */
+function nameOf(url: string): string {
+  try {
+    const { host, pathname } = new URL(url);
+    return `${host}${pathname}`;
+  } catch {
+    return 'the database';
+  }
+}

@@ -1,0 +1,43 @@
+import type { ManagedSettingsStatus } from '@claude-gateway/crds';
+import { mergeConditions, type Condition } from '../kube/conditions.ts';
+import type { ManagedSettingsFacts } from './facts.ts';
+import { condition } from './reasons.ts';
+export function managedSettingsStatus(
+  facts: ManagedSettingsFacts,
+  before: readonly Condition[],
+  now: Date,
+): ManagedSettingsStatus {
+  const { generation } = facts.settings.metadata;
+  const accepted =
+    facts.problems.length > 0
+      ? condition('ManagedSettings', 'Accepted', 'Invalid', JSON.stringify(facts.problems), generation)
+      : facts.gateways.length === 0
+        ? condition('ManagedSettings', 'Accepted', 'GatewayNotFound', 'none', generation)
+        : condition('ManagedSettings', 'Accepted', 'Accepted', 'ok', generation);
+  const all = facts.gateways.flatMap(({ revision, replicas }) =>
+    replicas.map((one) => revision !== undefined && one.policyRevision >= revision),
+  );
+  const n = all.filter(Boolean).length;
+  const second =
+    all.length > 0 && n === all.length
+      ? condition(
+          'ManagedSettings',
+          'Delivered',
+          'AllReplicas',
+          n + ' of ' + all.length + ' replicas',
+          generation,
+        )
+      : condition('ManagedSettings', 'Delivered', 'Progressing', n + ' of ' + all.length, generation);
+  return {
+    observedGeneration: generation ?? 0,
+    conditions: [...mergeConditions(before, [accepted, second], now)],
+    gateways: facts.gateways.map((g) => ({
+      name: g.name,
+      ...(g.revision !== undefined && { revision: Number(g.revision) }),
+      replicas: g.replicas.length,
+      deliveringReplicas: g.replicas.filter(
+        (one) => g.revision !== undefined && one.policyRevision >= g.revision,
+      ).length,
+    })),
+  };
+}
