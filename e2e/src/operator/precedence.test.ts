@@ -263,8 +263,8 @@ describe('of several managed settings for the same people', () => {
     (mode) => {
       const random = new Random(mode === 'Layered' ? 30 : 31);
       const some = (names: readonly string[]): string[] | undefined => {
-        const found = names.filter(() => random.chance(0.5));
-        return found.length === 0 ? undefined : found;
+        const found = names.filter(() => random.chance(0.6));
+        return found.length === 0 || random.chance(0.4) ? undefined : found;
       };
       const seen = new Set<string>();
       for (let round = 0; round < ROUNDS; round++) {

@@ -2,8 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import type { ManagedSettings, ManagedSettingsSpecInput } from '@claude-gateway/crds';
 import type { Conflicts } from './conflict-list.ts';
 import { settingsConflicts } from './settings-conflicts.ts';
-import { gateway, managedSettings, uidOf } from './testing/policies.ts';
-import { countWork, growth } from './testing/work.ts';
+import { gateway, managedSettings } from './testing/policies.ts';
 
 type Match = NonNullable<ManagedSettingsSpecInput['match']>;
 
@@ -149,47 +148,5 @@ describe('whom two settings both match', () => {
     expect(found(settings, [gateway('a'), gateway('b')])).toEqual({});
     const sharing = [gateway('a', { database: 'one' }), gateway('b', { database: 'one' })];
     expect(found(settings, sharing)).toHaveProperty('p.q');
-  });
-});
-
-describe('many settings', () => {
-  const gateways = Array.from({ length: 10 }, (_, i) => gateway(`gateway-${i}`));
-  const many = (count: number, match: (index: number) => Match): ManagedSettings[] => {
-    const sample = matching('sample', {});
-    return Array.from({ length: count }, (_, index) => {
-      const name = `settings-${String(index).padStart(5, '0')}`;
-      const metadata = { ...sample.metadata, name, uid: uidOf(name) };
-      return { ...sample, metadata, spec: { ...sample.spec, match: match(index) } };
-    });
-  };
-  const names = (count: number, prefix: string) => Array.from({ length: count }, (_, i) => `${prefix}${i}.x`);
-
-  it.each<[string, (index: number) => Match]>([
-    ['a group each', (index) => ({ groups: [`g${index}`] })],
-    ['everybody', () => ({})],
-    ['one group of all', () => ({ groups: ['g'] })],
-    ['one domain of all', () => ({ emailDomains: ['a.example'] })],
-    ['one group and domain of all', () => ({ groups: ['g'], emailDomains: ['a.example'] })],
-    ['many groups and domains of all', () => ({ groups: names(32, 'g'), emailDomains: names(8, 'd') })],
-    [
-      'a domain of all, and a group each',
-      (index) => ({ emailDomains: ['a.example'], ...(index % 2 === 0 && { groups: [`g${index}`] }) }),
-    ],
-  ])('take five times the work for five times as many: %s', async (_, match) => {
-    const times = await growth(100, 500, (count) => {
-      const settings = many(count, match);
-      return () => void settingsConflicts(settings, gateways);
-    });
-    // Five when it is linear, 25 when each is compared with each.
-    expect(times).toBeLessThan(10);
-  });
-
-  it('looks once at groups that the same settings name', async () => {
-    const work = (groups: number): Promise<number> => {
-      const settings = many(50, () => ({ groups: names(groups, 'g'), emailDomains: names(8, 'd') }));
-      settingsConflicts(settings, gateways);
-      return countWork(() => void settingsConflicts(settings, gateways));
-    };
-    expect(await work(256)).toBeLessThan(8 * (await work(32)) * 1.1);
   });
 });
