@@ -297,7 +297,7 @@ YAML
   printf 'gateway: {gatewayRef: {namespace: projectcontour, name: contour}}\n' >contour.yaml
   start control contour contour serve --kubeconfig="$KUBECONFIG" --insecure --xds-address=127.0.0.1 --xds-port=8001 \
     --config-path=contour.yaml --disable-leader-election --envoy-service-http-address="$control" \
-    --envoy-service-http-port=80 --envoy-service-https-address="$control" --envoy-service-https-port=443
+    --envoy-service-http-port=8080 --envoy-service-https-address="$control" --envoy-service-https-port=8443
   contour bootstrap envoy.json --xds-address=127.0.0.1 --xds-port=8001 --admin-address="$state/envoy.sock" 2>/dev/null
   start control envoy envoy -c envoy.json --service-cluster e2e --service-node e2e --concurrency 1 --log-level warn
 }

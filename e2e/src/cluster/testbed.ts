@@ -141,7 +141,8 @@ export async function startTestbed(): Promise<Cluster> {
     ingress: () =>
       Promise.resolve({
         address: `10.${200 + slot}.0.2`,
-        port: 80,
+        // Contour has Envoy listen 8000 above the port of the Gateway.
+        port: 8080,
         ingressClass: 'contour',
         gatewayClass: 'contour',
         gateway: { namespace: 'projectcontour', name: 'contour' },
