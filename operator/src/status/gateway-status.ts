@@ -1,39 +1,123 @@
 import type { ClaudeGatewayStatus } from '@claude-gateway/crds';
-import { mergeConditions, type Condition } from '../kube/conditions.ts';
-import type { GatewayFacts } from './facts.ts';
-import { condition } from './reasons.ts';
+import { isTrue, mergeConditions, type Condition, type ConditionInput } from '../kube/conditions.ts';
+import type { DeploymentFacts, GatewayFacts } from './facts.ts';
+import { condition, type Reason } from './reasons.ts';
+import { counted, problemsInWords, referencesInWords } from './words.ts';
+
+/** What a gateway says of itself. */
 export function gatewayStatus(
   facts: GatewayFacts,
   before: readonly Condition[],
   now: Date,
 ): ClaudeGatewayStatus {
-  const { generation } = facts.gateway.metadata;
-  const accepted =
-    facts.missing.length > 0
-      ? condition('ClaudeGateway', 'Accepted', 'ReferenceNotFound', JSON.stringify(facts.missing), generation)
-      : facts.problems.length > 0
-        ? condition('ClaudeGateway', 'Accepted', 'Invalid', JSON.stringify(facts.problems), generation)
-        : facts.foreign !== undefined
-          ? condition('ClaudeGateway', 'Accepted', 'NameTaken', facts.foreign, generation)
-          : condition('ClaudeGateway', 'Accepted', 'Accepted', 'ok', generation);
-  const d = facts.deployment;
-  const ready =
-    d !== undefined && d.readyReplicas >= d.desired
-      ? condition('ClaudeGateway', 'Ready', 'Ready', 'ready', generation)
-      : condition(
-          'ClaudeGateway',
-          'Ready',
-          'RolloutInProgress',
-          facts.database.problem ?? 'waiting',
-          generation,
-        );
+  const { gateway, deployment, database, signingKeys } = facts;
+  const { generation } = gateway.metadata;
+  const accepted = acceptedCondition(facts, generation);
+  const ready = readyCondition(facts, accepted, before, generation);
+  const { revision, replicas } = database;
+  const versions = [...new Set(replicas.flatMap(({ version }) => version ?? []))].sort();
+  const lowest = replicas.reduce<bigint | undefined>(
+    (least, { policyRevision }) => (least === undefined || policyRevision < least ? policyRevision : least),
+    undefined,
+  );
   return {
-    observedGeneration: generation ?? 0,
+    ...(generation !== undefined && { observedGeneration: generation }),
     conditions: [...mergeConditions(before, [accepted, ready], now)],
-    replicas: d?.replicas ?? 0,
-    readyReplicas: d?.readyReplicas ?? 0,
+    replicas: deployment?.replicas ?? 0,
+    readyReplicas: deployment?.readyReplicas ?? 0,
+    updatedReplicas: deployment?.updatedReplicas ?? 0,
+    selector: facts.selector,
+    url: gateway.spec.publicURL,
+    ...(versions.length > 0 && { version: versions.join(', ').slice(0, 128) }),
+    ...(revision !== undefined && { policyRevision: Number(revision) }),
+    ...(lowest !== undefined && { enforcedRevision: Number(lowest) }),
     spendPolicies: facts.spendPolicies,
     managedSettings: facts.managedSettings,
-    selector: facts.selector,
+    ...(signingKeys !== undefined && {
+      signingKeys: {
+        secretName: signingKeys.secretName,
+        rotatedAt: seconds(signingKeys.rotatedAt),
+        rotatesAt: seconds(signingKeys.rotatesAt),
+      },
+    }),
   };
 }
+
+function acceptedCondition(
+  { missing, problems, foreign }: GatewayFacts,
+  generation: number | undefined,
+): ConditionInput {
+  const say = (reason: Reason<'ClaudeGateway', 'Accepted'>, message: string): ConditionInput =>
+    condition('ClaudeGateway', 'Accepted', reason, message, generation);
+  if (missing.length > 0) return say('ReferenceNotFound', referencesInWords(missing));
+  if (problems.length > 0) return say('Invalid', problemsInWords(problems));
+  if (foreign !== undefined) return say('NameTaken', foreign);
+  return say('Accepted', 'The configuration makes sense.');
+}
+
+function readyCondition(
+  { gateway, deployment, database }: GatewayFacts,
+  accepted: ConditionInput,
+  before: readonly Condition[],
+  generation: number | undefined,
+): ConditionInput {
+  const say = (reason: Reason<'ClaudeGateway', 'Ready'>, message: string): ConditionInput =>
+    condition('ClaudeGateway', 'Ready', reason, message, generation);
+  if (deployment === undefined) {
+    if (accepted.status !== 'True')
+      return say('NotAccepted', 'There are no pods, since the spec is not accepted.');
+    if (database.problem !== undefined)
+      return say(
+        'DatabaseUnavailable',
+        `Pods are made once the database is migrated, and it does not answer: ${database.problem}`,
+      );
+    return say('RolloutInProgress', 'The pods are about to be made.');
+  }
+  const pods = `${deployment.readyReplicas} of ${counted(deployment.desired, 'pod')} ${deployment.desired === 1 ? 'is' : 'are'} ready`;
+  if (deployment.desired === 0) return say('Paused', 'No pod is wanted: spec.replicas is 0.');
+  const current = deployment.observedGeneration >= deployment.generation;
+  const enough = deployment.readyReplicas >= deployment.desired;
+  if (accepted.status !== 'True' && enough)
+    return say('LastAccepted', `${pods}, with the last spec that was accepted.`);
+  if (database.problem !== undefined && enough)
+    return say(
+      'DatabaseUnreachable',
+      `${pods}, but the operator cannot reach their database: ${database.problem}`,
+    );
+  const updated =
+    deployment.updatedReplicas >= deployment.desired && deployment.replicas === deployment.updatedReplicas;
+  if (current && enough && updated) return say('Ready', `${pods}.`);
+  const failed = failureOf(deployment);
+  if (failed !== undefined) return say(failed.reason, `${pods}. ${failed.message}`);
+  // It serves as well as before while pods are replaced one after the other.
+  if (current && enough && isTrue(before, 'Ready'))
+    return say('Ready', `${pods}; ${deployment.updatedReplicas} of them run the present version.`);
+  if (!current || !updated)
+    return say(
+      'RolloutInProgress',
+      `${pods}; ${deployment.updatedReplicas} of them run the present version.`,
+    );
+  return say(
+    'NotEnoughReplicas',
+    `${pods}. See what keeps the others: kubectl describe pods --selector app.kubernetes.io/instance=${gateway.metadata.name}`,
+  );
+}
+
+/** What the Deployment itself says has gone wrong. */
+function failureOf({
+  conditions,
+}: DeploymentFacts): { reason: Reason<'ClaudeGateway', 'Ready'>; message: string } | undefined {
+  const failure = conditions.find(({ type, status }) => type === 'ReplicaFailure' && status === 'True');
+  if (failure !== undefined) {
+    const { reason } = failure;
+    const known = reason === 'FailedCreate' || reason === 'FailedDelete' ? reason : 'DeploymentFailed';
+    return { reason: known, message: failure.message ?? '' };
+  }
+  const stuck = conditions.find(
+    ({ type, status, reason }) =>
+      type === 'Progressing' && status === 'False' && reason === 'ProgressDeadlineExceeded',
+  );
+  return stuck && { reason: 'ProgressDeadlineExceeded', message: stuck.message ?? '' };
+}
+
+const seconds = (time: Date): string => time.toISOString().replace(/\.\d+Z$/, 'Z');

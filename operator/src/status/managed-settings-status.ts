@@ -1,43 +1,59 @@
 import type { ManagedSettingsStatus } from '@claude-gateway/crds';
-import { mergeConditions, type Condition } from '../kube/conditions.ts';
+import { mergeConditions, type Condition, type ConditionInput } from '../kube/conditions.ts';
+import { deliveryCondition, upToDate } from './delivery.ts';
 import type { ManagedSettingsFacts } from './facts.ts';
 import { condition } from './reasons.ts';
+import { nobody } from './spend-policy-status.ts';
+import { conflictsOf, listed, problemsInWords } from './words.ts';
+
+/** What managed settings say of themselves. */
 export function managedSettingsStatus(
   facts: ManagedSettingsFacts,
   before: readonly Condition[],
   now: Date,
 ): ManagedSettingsStatus {
-  const { generation } = facts.settings.metadata;
-  const accepted =
-    facts.problems.length > 0
-      ? condition('ManagedSettings', 'Accepted', 'Invalid', JSON.stringify(facts.problems), generation)
-      : facts.gateways.length === 0
-        ? condition('ManagedSettings', 'Accepted', 'GatewayNotFound', 'none', generation)
-        : condition('ManagedSettings', 'Accepted', 'Accepted', 'ok', generation);
-  const all = facts.gateways.flatMap(({ revision, replicas }) =>
-    replicas.map((one) => revision !== undefined && one.policyRevision >= revision),
-  );
-  const n = all.filter(Boolean).length;
-  const second =
-    all.length > 0 && n === all.length
-      ? condition(
-          'ManagedSettings',
-          'Delivered',
-          'AllReplicas',
-          n + ' of ' + all.length + ' replicas',
-          generation,
-        )
-      : condition('ManagedSettings', 'Delivered', 'Progressing', n + ' of ' + all.length, generation);
+  const { settings, gateways, conflicts, checksum, clients } = facts;
+  const { generation } = settings.metadata;
+  const inputs = [
+    acceptedCondition(facts, generation),
+    deliveryCondition('ManagedSettings', 'Delivered', facts, generation),
+  ];
   return {
-    observedGeneration: generation ?? 0,
-    conditions: [...mergeConditions(before, [accepted, second], now)],
-    gateways: facts.gateways.map((g) => ({
-      name: g.name,
-      ...(g.revision !== undefined && { revision: Number(g.revision) }),
-      replicas: g.replicas.length,
-      deliveringReplicas: g.replicas.filter(
-        (one) => g.revision !== undefined && one.policyRevision >= g.revision,
-      ).length,
+    ...(generation !== undefined && { observedGeneration: generation }),
+    conditions: [...mergeConditions(before, inputs, now)],
+    ...(checksum !== undefined && { checksum }),
+    ...(clients !== undefined && { clients: { ...clients } }),
+    gateways: gateways.map((gateway) => ({
+      name: gateway.name,
+      ...(gateway.revision !== undefined && { revision: Number(gateway.revision) }),
+      replicas: gateway.replicas.length,
+      deliveringReplicas: upToDate(gateway),
     })),
+    ...(conflicts.length > 0 && { conflicts: conflictsOf(conflicts) }),
   };
+}
+
+function acceptedCondition(
+  { settings, problems, warnings, missingGateways, gateways }: ManagedSettingsFacts,
+  generation: number | undefined,
+): ConditionInput {
+  const say = (
+    reason: Parameters<typeof condition<'ManagedSettings', 'Accepted'>>[2],
+    message: string,
+  ): ConditionInput => condition('ManagedSettings', 'Accepted', reason, message, generation);
+  if (problems.length > 0) return say('Invalid', problemsInWords(problems));
+  if (gateways.length === 0)
+    return say('GatewayNotFound', nobody(settings.metadata.namespace, missingGateways));
+  const names = listed(gateways.map(({ name }) => name));
+  if (missingGateways.length > 0)
+    return say(
+      'SomeGatewaysNotFound',
+      `They are for ${names}; there is no ClaudeGateway ${listed(missingGateways)} in this namespace: create it, or remove it from spec.gatewayRefs.`,
+    );
+  if (warnings.length > 0)
+    return say(
+      'AcceptedWithWarnings',
+      `They are for ${names}. Somebody should look at this: ${warnings.join('; ')}`,
+    );
+  return say('Accepted', `They are for ${names}.`);
 }

@@ -1,37 +1,134 @@
-import type { SpendPolicyStatus } from '@claude-gateway/crds';
-import { mergeConditions, type Condition } from '../kube/conditions.ts';
-import type { SpendPolicyFacts } from './facts.ts';
+import type { SpendPolicyLimitStatus, SpendPolicyStatus } from '@claude-gateway/crds';
+import type { LimitContent } from '@claude-gateway/prisma';
+import { mergeConditions, type Condition, type ConditionInput } from '../kube/conditions.ts';
+import { amountText, percentOf, unitText } from './amounts.ts';
+import { deliveryCondition, upToDate } from './delivery.ts';
+import type { PolicySpending, SpendPolicyFacts } from './facts.ts';
 import { condition } from './reasons.ts';
+import { conflictsOf, listed, problemsInWords } from './words.ts';
+import { zonedTime } from './zoned-time.ts';
+
+const PERIODS = { daily: 'Daily', weekly: 'Weekly', monthly: 'Monthly' } as const;
+const SHARING = { per_member: 'PerMember', pooled: 'Pooled' } as const;
+const UNITS = { nano_usd: 'USD', tokens: 'Tokens', tokens_with_cache_reads: 'TokensWithCacheReads' } as const;
+/** As many as the schema allows. */
+const MOST_LIMITS = 1152;
+
+type OnGatewaySpending = PolicySpending & { readonly gateway: string };
+
+/** What a spend policy says of itself. */
 export function spendPolicyStatus(
   facts: SpendPolicyFacts,
   before: readonly Condition[],
   now: Date,
 ): SpendPolicyStatus {
-  const { generation } = facts.policy.metadata;
-  const accepted =
-    facts.problems.length > 0
-      ? condition('SpendPolicy', 'Accepted', 'Invalid', JSON.stringify(facts.problems), generation)
-      : facts.gateways.length === 0
-        ? condition('SpendPolicy', 'Accepted', 'GatewayNotFound', 'none', generation)
-        : condition('SpendPolicy', 'Accepted', 'Accepted', 'ok', generation);
-  const all = facts.gateways.flatMap(({ revision, replicas }) =>
-    replicas.map((one) => revision !== undefined && one.policyRevision >= revision),
-  );
-  const n = all.filter(Boolean).length;
-  const second =
-    all.length > 0 && n === all.length
-      ? condition('SpendPolicy', 'Enforced', 'AllReplicas', n + ' of ' + all.length + ' replicas', generation)
-      : condition('SpendPolicy', 'Enforced', 'Progressing', n + ' of ' + all.length, generation);
+  const { policy, gateways, conflicts } = facts;
+  const { generation } = policy.metadata;
+  const inputs = [
+    acceptedCondition(facts, generation),
+    deliveryCondition('SpendPolicy', 'Enforced', facts, generation),
+  ];
+  const spending = facts.spending.toSorted(byUtilization);
+  const [nearest] = spending;
   return {
-    observedGeneration: generation ?? 0,
-    conditions: [...mergeConditions(before, [accepted, second], now)],
-    gateways: facts.gateways.map((g) => ({
-      name: g.name,
-      ...(g.revision !== undefined && { revision: Number(g.revision) }),
-      replicas: g.replicas.length,
-      enforcedReplicas: g.replicas.filter(
-        (one) => g.revision !== undefined && one.policyRevision >= g.revision,
-      ).length,
+    ...(generation !== undefined && { observedGeneration: generation }),
+    conditions: [...mergeConditions(before, inputs, now)],
+    ...(spending.length > 0 && {
+      limits: spending.slice(0, MOST_LIMITS).map((one) => limitStatus(one, gateways.length > 1)),
+    }),
+    ...(nearest !== undefined && { nearest: nearestStatus(nearest) }),
+    gateways: gateways.map((gateway) => ({
+      name: gateway.name,
+      ...(gateway.revision !== undefined && { revision: Number(gateway.revision) }),
+      replicas: gateway.replicas.length,
+      enforcedReplicas: upToDate(gateway),
     })),
+    ...(conflicts.length > 0 && { conflicts: conflictsOf(conflicts) }),
+  };
+}
+
+function acceptedCondition(
+  { policy, problems, missingGateways, gateways, seen }: SpendPolicyFacts,
+  generation: number | undefined,
+): ConditionInput {
+  const say = (
+    reason: Parameters<typeof condition<'SpendPolicy', 'Accepted'>>[2],
+    message: string,
+  ): ConditionInput => condition('SpendPolicy', 'Accepted', reason, message, generation);
+  if (problems.length > 0) return say('Invalid', problemsInWords(problems));
+  if (gateways.length === 0)
+    return say('GatewayNotFound', nobody(policy.metadata.namespace, missingGateways));
+  const names = listed(gateways.map(({ name }) => name));
+  if (missingGateways.length > 0)
+    return say(
+      'SomeGatewaysNotFound',
+      `It is for ${names}; there is no ClaudeGateway ${listed(missingGateways)} in this namespace: create it, or remove it from spec.gatewayRefs.`,
+    );
+  const { kind, name = '' } = policy.spec.subject;
+  if (seen === false)
+    return say(
+      'SubjectNotSeen',
+      kind === 'Group'
+        ? `It is for ${names}, but nobody of group ${name} has been seen: check the spelling of spec.subject.name, or wait until somebody signs in.`
+        : `It is for ${names}, but user ${name} has not been seen: check spec.subject.name (an email address, or a subject), or wait until they sign in.`,
+    );
+  return say('Accepted', `It is for ${names}.`);
+}
+
+/** Why a policy is for no gateway at all. */
+export function nobody(namespace: string | undefined, missing: readonly string[]): string {
+  return missing.length > 0
+    ? `There is no ClaudeGateway ${listed(missing)} in namespace ${namespace ?? ''}: create it, or correct spec.gatewayRefs.`
+    : `There is no ClaudeGateway in namespace ${namespace ?? ''}: create one, or move this resource to the namespace of one.`;
+}
+
+/** The one nearest its end first; equal ones in an order that does not change. */
+function byUtilization(a: OnGatewaySpending, b: OnGatewaySpending): number {
+  const [one, other] = [utilization(a), utilization(b)];
+  if (one !== other) return other - one;
+  return keyOf(a) < keyOf(b) ? -1 : 1;
+}
+
+/** For the order alone, so that it need not be exact. */
+const utilization = ({ content: { amount }, spent }: OnGatewaySpending): number =>
+  amount === null ? -1 : amount === 0n ? Infinity : Number(spent) / Number(amount);
+
+const ORDER = ['daily', 'weekly', 'monthly'];
+const keyOf = ({ content, gateway }: OnGatewaySpending): string =>
+  [ORDER.indexOf(content.period), content.sharing, content.unit, gateway].join(' ');
+
+function limitStatus(
+  { content, gateway, ...one }: OnGatewaySpending,
+  severalGateways: boolean,
+): SpendPolicyLimitStatus {
+  const { amount, unit } = content;
+  return {
+    ...(severalGateways && { gateway }),
+    period: PERIODS[content.period],
+    sharing: SHARING[content.sharing],
+    unit: UNITS[unit],
+    ...(amount !== null && { limit: amountText(amount, unit) }),
+    spent: amountText(one.spent, unit),
+    held: amountText(one.held, unit),
+    ...(amount !== null && { utilizationPercent: percentOf(one.spent, amount) }),
+    resetsAt: zonedTime(one.resetsAt, content.timeZone),
+    ...(countsMembers(content) && { members: one.members, blockedMembers: one.blockedMembers }),
+  };
+}
+
+const countsMembers = ({ sharing, scope }: LimitContent): boolean =>
+  sharing === 'per_member' && scope.type !== 'user';
+
+function nearestStatus({
+  content,
+  spent,
+  resetsAt,
+}: OnGatewaySpending): NonNullable<SpendPolicyStatus['nearest']> {
+  const { amount, unit, period, timeZone } = content;
+  return {
+    limit: amount === null ? 'unlimited' : `${amountText(amount, unit)} ${unitText(unit)} ${period}`,
+    spent: `${amountText(spent, unit)} ${unitText(unit)}`,
+    ...(amount !== null && { utilizationPercent: percentOf(spent, amount) }),
+    resetsAt: zonedTime(resetsAt, timeZone),
   };
 }

@@ -1,19 +1,19 @@
 import type { Condition } from '../kube/conditions.ts';
 import type { EventInput } from '../kube/events.ts';
+import { severityOf } from './reasons.ts';
+
+/** Changes of conditions that are worth an event: not what is on its way, and nothing twice. */
 export function transitions(
   before: readonly Condition[],
   after: readonly Condition[],
 ): readonly EventInput[] {
   return after.flatMap(({ type, status, reason, message }) => {
     const was = before.find((one) => one.type === type);
+    const severity = severityOf(type, reason);
     if (was?.status === status && was.reason === reason) return [];
-    return [
-      {
-        type: status === 'False' ? ('Warning' as const) : ('Normal' as const),
-        reason,
-        action: type,
-        note: message,
-      },
-    ];
+    if (severity === 'progress' || severity === undefined) return [];
+    // Good from the start is what everybody expects.
+    if (severity === 'good' && was === undefined) return [];
+    return [{ type: severity === 'failure' ? 'Warning' : 'Normal', reason, action: type, note: message }];
   });
 }

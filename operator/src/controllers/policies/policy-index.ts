@@ -38,8 +38,10 @@ export class PolicyIndex {
     this.#onConflicts = onConflicts;
     const { gateways, spendPolicies, managedSettings } = caches;
     const touch = (namespace: string | undefined): void => this.#touch(namespace ?? '');
-    // A status does not move a gateway or a policy to another place.
-    gateways.onChange((change, { metadata }) => change !== 'modified' && touch(metadata.namespace));
+    gateways.onChange((change, { metadata }, before) => {
+      if (change !== 'modified' || before?.metadata.generation !== metadata.generation)
+        touch(metadata.namespace);
+    });
     for (const informer of [spendPolicies, managedSettings] as const)
       informer.onChange((change, { metadata }, before) => {
         if (change === 'deleted') this.#conflicts.delete(metadata.uid ?? '');
