@@ -8,6 +8,8 @@ import { DEVELOPMENT_USERS, type DevelopmentUser } from './identity-provider-use
 export interface IdentityProviderOptions {
   /** 0 or absent: any free port. */
   readonly port?: number;
+  /** Address to listen at, which is also in the issuer. Default 127.0.0.1. */
+  readonly host?: string;
   /** Who may ask people to sign in. `grant_types` defaults to authorization code with refresh tokens. */
   readonly clients: readonly ClientMetadata[];
   /** Default: {@link DEVELOPMENT_USERS}. */
@@ -20,7 +22,7 @@ export interface IdentityProviderOptions {
   readonly onEvent?: (message: string) => void;
 }
 
-/** A real OpenID Provider (certified code) with people made up, on 127.0.0.1 only. */
+/** A real OpenID Provider (certified code) with people made up. */
 export interface RunningIdentityProvider {
   readonly issuer: string;
   readonly port: number;
@@ -62,9 +64,10 @@ export async function startIdentityProvider(
   const storage = new ProviderStorage(options.dataDir);
   const keys = await storage.keys();
   const server = createServer();
-  await listen(server, options.port ?? 0);
+  const { host = '127.0.0.1' } = options;
+  await listen(server, options.port ?? 0, host);
   const { port } = server.address() as AddressInfo;
-  const issuer = `http://127.0.0.1:${port}`;
+  const issuer = `http://${host}:${port}`;
 
   const provider = new Provider(issuer, {
     adapter: (model: string) => storage.adapter(model),
@@ -231,6 +234,6 @@ function send(response: ServerResponse, status: number, html: string): void {
     .end(html);
 }
 
-function listen(server: Server, port: number): Promise<void> {
-  return new Promise((ready, fail) => server.once('error', fail).listen(port, '127.0.0.1', ready));
+function listen(server: Server, port: number, host: string): Promise<void> {
+  return new Promise((ready, fail) => server.once('error', fail).listen(port, host, ready));
 }

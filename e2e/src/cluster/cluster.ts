@@ -7,6 +7,8 @@ export interface Cluster {
   readonly name: 'testbed' | 'current-context';
   /** The path of a kubeconfig with all rights. */
   readonly kubeconfig: string;
+  /** An address of this machine that pods reach. */
+  readonly machine: string;
   /** Brings an image that the local Docker engine has to every node. */
   loadImage(reference: string): Promise<void>;
   /** Where Envoy answers, told apart by the `Host` header, and the classes that make it serve an Ingress or a route. */

@@ -3,7 +3,8 @@ import { execute, type Cluster } from './cluster.ts';
 
 /**
  * The cluster of $KUBECONFIG. Images are pushed by whoever runs the tests, and E2E_INGRESS_ADDRESS (host or host:port),
- * E2E_INGRESS_CLASS, E2E_GATEWAY_CLASS and E2E_GATEWAY (namespace/name) say how its Envoy is reached.
+ * E2E_INGRESS_CLASS, E2E_GATEWAY_CLASS and E2E_GATEWAY (namespace/name) say how its Envoy is reached;
+ * E2E_MACHINE_ADDRESS is an address of this machine that its pods reach.
  *
  * @throws when one of these is missing.
  */
@@ -17,6 +18,7 @@ export function startCurrentContext(env: NodeJS.ProcessEnv): Cluster {
   return {
     name: 'current-context',
     kubeconfig,
+    machine: named('E2E_MACHINE_ADDRESS'),
     loadImage: () => Promise.resolve(),
     ingress: async () => {
       const [address = '', port = '80'] = named('E2E_INGRESS_ADDRESS').split(':');

@@ -128,6 +128,7 @@ export async function startTestbed(): Promise<Cluster> {
   return {
     name: 'testbed',
     kubeconfig,
+    machine: `10.${200 + slot}.0.1`,
     kubectl: (args, input) => execute(program('kubectl'), [`--kubeconfig=${kubeconfig}`, ...args], input),
     loadImage: async (reference) => {
       const archive = join(directory, 'image.tar');

@@ -8,8 +8,11 @@ export interface TcpProxy {
   stop(): Promise<void>;
 }
 
-/** Passes connections on to a port of this machine. */
-export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
+/** Passes connections on, by default between ports of this machine. @param at Where it listens. */
+export async function startTcpProxy(
+  targetPort: number,
+  { targetHost = '127.0.0.1', at = '127.0.0.1' }: { targetHost?: string; at?: string } = {},
+): Promise<TcpProxy> {
   const pairs = new Set<readonly [Socket, Socket]>();
   let mode: 'pass' | 'refuse' | 'hang' = 'pass';
   const server = createServer({ noDelay: true }, (near) => {
@@ -17,7 +20,7 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
       near.resetAndDestroy();
       return;
     }
-    const far = connect({ port: targetPort, host: '127.0.0.1', noDelay: true });
+    const far = connect({ port: targetPort, host: targetHost, noDelay: true });
     const pair = [near, far] as const;
     pairs.add(pair);
     for (const [from, to] of [pair, pair.toReversed()] as [Socket, Socket][]) {
@@ -30,7 +33,7 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
     }
     if (mode === 'hang') hang(pair);
   });
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  await new Promise<void>((done) => server.listen(0, at, done));
 
   function hang(pair: readonly [Socket, Socket]): void {
     const [near, far] = pair;

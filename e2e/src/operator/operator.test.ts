@@ -159,7 +159,7 @@ describeWithApiServer()('the operator, on a real API server and a real database'
     ];
     await namespace.apply(everybody(namespace));
     const enforced = await namespace.condition('SpendPolicy', 'everybody', 'Enforced', 'True');
-    expect(enforced.message).toMatch(/3 of 3 replicas/);
+    expect(enforced.message).toMatch(/3 of 3 replicas run/);
     const admin = pods.map((pod) => new AdminClient(() => pod.url, ADMIN_KEY));
     const amounts = async (): Promise<unknown[]> =>
       Promise.all(

@@ -334,11 +334,13 @@ export class Namespace {
       async () => {
         const object = await this.get(kind, name);
         last = object.status;
-        const found = (object.status?.conditions ?? []).find((one: Condition) => one.type === type);
-        const current = found?.observedGeneration === object.metadata.generation;
-        return current && found.status === status && (reason === undefined || found.reason === reason)
-          ? found
-          : undefined;
+        return object.status?.conditions?.find(
+          (one) =>
+            one.type === type &&
+            one.observedGeneration === object.metadata.generation &&
+            one.status === status &&
+            (reason === undefined || one.reason === reason),
+        );
       },
       () =>
         `${kind} ${name}: ${type} is not ${status}${reason === undefined ? '' : ` (${reason})`}: ${JSON.stringify(last, null, 1)}`,
