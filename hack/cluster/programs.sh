@@ -32,30 +32,33 @@ if ((${#packages[@]})); then
   apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null </dev/null
 fi
 
+# program MODULE PACKAGE: the name of the program
+program() {
+  case $2 in
+    . | */etcd/server/v3) echo "$1" ;;
+    *) echo "${2##*/}" ;;
+  esac
+}
+
 # build MODULE DIRECTORY FLAGS PACKAGE…: unless all of its programs are there
 build() {
   local module=$1 directory=$2 flags=$3 package missing=
   for package in "${@:4}"; do
-    package=${package%/v[0-9]}
-    [[ $package == . || -x $directory/${package##*/} ]] || missing=1
-    [[ $package != . || -x $directory/$module ]] || missing=1
+    [[ -x $directory/$(program "$module" "$package") ]] || missing=1
   done
   [[ -n $missing ]] || return 0
   type -P go >/dev/null || fail "Go is needed to build $module"
   echo "cluster: building $module" >&2
   for package in "${@:4}"; do
-    local name=${package%/v[0-9]}
-    [[ $name != . ]] || name=$module
-    (cd "$here/$module" && [[ $name != */server ]] || name=etcd
-      cd "$here/$module" && CGO_ENABLED=0 go build -mod=readonly -trimpath -ldflags "-s -w $flags" \
-        -o "$directory/${name##*/}" "$package")
+    (cd "$here/$module" && CGO_ENABLED=0 go build -mod=readonly -trimpath -ldflags "-s -w $flags" \
+      -o "$directory/$(program "$module" "$package")" "$package")
   done
 }
 
 version=k8s.io/component-base/version
 build kubernetes "$bin" "-X $version.gitVersion=v1.37.2 -X $version.gitMajor=1 -X $version.gitMinor=37" \
   k8s.io/kubernetes/cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kube-proxy,kubelet,kubectl}
-[[ -x $bin/etcd ]] || build etcd "$bin" '' go.etcd.io/etcd/server/v3
+build etcd "$bin" '' go.etcd.io/etcd/server/v3
 build helm "$bin" '' helm.sh/helm/v4/cmd/helm
 build containerd "$bin" '' github.com/containerd/containerd/v2/cmd/{containerd,containerd-shim-runc-v2,ctr}
 build containerd "$bin/cni" '' github.com/containernetworking/plugins/plugins/{main/bridge,main/loopback,ipam/host-local,meta/portmap}
