@@ -38,14 +38,24 @@ async function freePort(): Promise<number> {
 export class TestApiServer {
   readonly #directory: string;
   readonly #token: string;
-  readonly #children: readonly ChildProcess[];
+  #apiserver: ChildProcess;
+  readonly #etcd: ChildProcess;
+  readonly #startApiserver: () => ChildProcess;
   readonly #http: Dispatcher;
   readonly url: string;
 
-  private constructor(directory: string, token: string, url: string, children: readonly ChildProcess[]) {
+  private constructor(
+    directory: string,
+    token: string,
+    url: string,
+    etcd: ChildProcess,
+    startApiserver: () => ChildProcess,
+  ) {
     this.#directory = directory;
     this.#token = token;
-    this.#children = children;
+    this.#etcd = etcd;
+    this.#startApiserver = startApiserver;
+    this.#apiserver = startApiserver();
     this.url = url;
     // Its certificate is made anew at every start.
     this.#http = new Agent({ connect: { rejectUnauthorized: false } });
@@ -76,22 +86,23 @@ export class TestApiServer {
       `--initial-advertise-peer-urls=${peer}`,
       `--initial-cluster=default=${peer}`,
     ]);
-    const apiserver = run('kube-apiserver', [
-      `--etcd-servers=${client}`,
-      '--bind-address=127.0.0.1',
-      // Loopback is refused here; nobody ever connects to this one.
-      '--advertise-address=192.0.2.1',
-      `--secure-port=${port}`,
-      '--cert-dir=certs',
-      `--token-auth-file=${tokens}`,
-      '--authorization-mode=RBAC',
-      '--service-account-issuer=https://kubernetes.default.svc',
-      `--service-account-key-file=${key}`,
-      `--service-account-signing-key-file=${key}`,
-      '--service-cluster-ip-range=10.0.0.0/24',
-      '--disable-admission-plugins=ServiceAccount',
-    ]);
-    const server = new TestApiServer(directory, token, `https://127.0.0.1:${port}`, [apiserver, etcd]);
+    const startApiserver = (): ChildProcess =>
+      run('kube-apiserver', [
+        `--etcd-servers=${client}`,
+        '--bind-address=127.0.0.1',
+        // Loopback is refused here; nobody ever connects to this one.
+        '--advertise-address=192.0.2.1',
+        `--secure-port=${port}`,
+        '--cert-dir=certs',
+        `--token-auth-file=${tokens}`,
+        '--authorization-mode=RBAC',
+        '--service-account-issuer=https://kubernetes.default.svc',
+        `--service-account-key-file=${key}`,
+        `--service-account-signing-key-file=${key}`,
+        '--service-cluster-ip-range=10.0.0.0/24',
+        '--disable-admission-plugins=ServiceAccount',
+      ]);
+    const server = new TestApiServer(directory, token, `https://127.0.0.1:${port}`, etcd, startApiserver);
     try {
       await server.#ready();
       return server;
@@ -112,6 +123,26 @@ export class TestApiServer {
       await sleep(100);
     }
     throw new Error('kube-apiserver did not become ready within a minute');
+  }
+
+  /** Kills the API server without a goodbye. */
+  async killServer(): Promise<void> {
+    await kill(this.#apiserver);
+  }
+
+  /** Starts it again, on the same port and data. @returns when it is ready. */
+  async startServer(): Promise<void> {
+    this.#apiserver = this.#startApiserver();
+    await this.#ready();
+  }
+
+  /** Stops etcd's process, as a disk that hangs would. */
+  pauseEtcd(): void {
+    this.#etcd.kill('SIGSTOP');
+  }
+
+  resumeEtcd(): void {
+    this.#etcd.kill('SIGCONT');
   }
 
   /** One request as an administrator. @param path below the root, such as `/api/v1/namespaces`. */
@@ -163,13 +194,16 @@ export class TestApiServer {
 
   async stop(): Promise<void> {
     await this.#http.close();
+    this.resumeEtcd();
     // In this order: without etcd, the API server hangs.
-    for (const child of this.#children) {
-      if (child.exitCode !== null || child.signalCode !== null) continue;
-      const gone = new Promise((resolve) => child.once('exit', resolve));
-      child.kill('SIGKILL');
-      await gone;
-    }
+    for (const child of [this.#apiserver, this.#etcd]) await kill(child);
     rmSync(this.#directory, { recursive: true, force: true });
   }
+}
+
+async function kill(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGKILL');
+  await gone;
 }
