@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { amountText, percentOf } from './amounts.ts';
+import { amountText, centsText, percentOf } from './amounts.ts';
 import { zonedTime } from './zoned-time.ts';
 
 describe('amountText', () => {
@@ -20,11 +20,28 @@ describe('amountText', () => {
   });
 });
 
+describe('centsText', () => {
+  it.each([
+    [99_999_999_999n, '99.99'],
+    [9_999_999n, '0.00'],
+  ])('leaves out less than a cent of %s nano-USD: %s', (amount, text) => {
+    expect(centsText(amount, 'nano_usd')).toBe(text);
+  });
+
+  it('says tokens as they are', () => {
+    expect(centsText(12_345_678n, 'tokens')).toBe('12345678');
+  });
+});
+
 describe('percentOf', () => {
   it('says 100 only when it is so', () => {
     expect([percentOf(99_999n, 100_000n), percentOf(100_000n, 100_000n), percentOf(150n, 100n)]).toEqual([
       99, 100, 150,
     ]);
+  });
+
+  it('stays a number that JSON has', () => {
+    expect(percentOf(9_000_000_000_000_000_000n, 1n)).toBe(Number.MAX_SAFE_INTEGER);
   });
 
   it('takes a limit of nothing as used up', () => {

@@ -3,6 +3,9 @@ import type { OnGateway, PolicyFacts } from './facts.ts';
 import { condition, type ConditionType } from './reasons.ts';
 import { counted, listed } from './words.ts';
 
+/** As many as the schema allows in `status.gateways`. */
+export const MOST_GATEWAYS = 1000;
+
 type PolicyKind = 'SpendPolicy' | 'ManagedSettings';
 
 /** Pods of a gateway that run the revision that has the policy, or a later one. */

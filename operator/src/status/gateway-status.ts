@@ -56,7 +56,7 @@ function acceptedCondition(
 }
 
 function readyCondition(
-  { gateway, deployment, database }: GatewayFacts,
+  { gateway, deployment, database, selector }: GatewayFacts,
   accepted: ConditionInput,
   before: readonly Condition[],
   generation: number | undefined,
@@ -76,7 +76,9 @@ function readyCondition(
   const pods = `${deployment.readyReplicas} of ${counted(deployment.desired, 'pod')} ${deployment.desired === 1 ? 'is' : 'are'} ready`;
   if (deployment.desired === 0) return say('Paused', 'No pod is wanted: spec.replicas is 0.');
   const current = deployment.observedGeneration >= deployment.generation;
-  const enough = deployment.readyReplicas >= deployment.desired;
+  // What an autoscaler adds beyond its least is on its way, and not missing.
+  const needed = Math.min(deployment.desired, gateway.spec.autoscaling?.minReplicas ?? Infinity);
+  const enough = deployment.readyReplicas >= needed;
   if (accepted.status !== 'True' && enough)
     return say('LastAccepted', `${pods}, with the last spec that was accepted.`);
   if (database.problem !== undefined && enough)
@@ -84,8 +86,7 @@ function readyCondition(
       'DatabaseUnreachable',
       `${pods}, but the operator cannot reach their database: ${database.problem}`,
     );
-  const updated =
-    deployment.updatedReplicas >= deployment.desired && deployment.replicas === deployment.updatedReplicas;
+  const updated = deployment.updatedReplicas >= needed && deployment.replicas === deployment.updatedReplicas;
   if (current && enough && updated) return say('Ready', `${pods}.`);
   const failed = failureOf(deployment);
   if (failed !== undefined) return say(failed.reason, `${pods}. ${failed.message}`);
@@ -99,7 +100,7 @@ function readyCondition(
     );
   return say(
     'NotEnoughReplicas',
-    `${pods}. See what keeps the others: kubectl describe pods --selector app.kubernetes.io/instance=${gateway.metadata.name}`,
+    `${pods}. See what keeps the others: kubectl describe pods --selector ${selector}`,
   );
 }
 
@@ -111,13 +112,18 @@ function failureOf({
   if (failure !== undefined) {
     const { reason } = failure;
     const known = reason === 'FailedCreate' || reason === 'FailedDelete' ? reason : 'DeploymentFailed';
-    return { reason: known, message: failure.message ?? '' };
+    return { reason: known, message: withoutPodNames(failure.message ?? '') };
   }
   const stuck = conditions.find(
     ({ type, status, reason }) =>
       type === 'Progressing' && status === 'False' && reason === 'ProgressDeadlineExceeded',
   );
   return stuck && { reason: 'ProgressDeadlineExceeded', message: stuck.message ?? '' };
+}
+
+/** Each try is for a pod of another name, and the condition is to stay the same. */
+function withoutPodNames(message: string): string {
+  return message.replace(/(pods "[-.a-z0-9]*-)[bcdfghjklmnpqrstvwxz2456789]{5}"/g, '$1…"');
 }
 
 const seconds = (time: Date): string => time.toISOString().replace(/\.\d+Z$/, 'Z');

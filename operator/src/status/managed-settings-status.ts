@@ -1,6 +1,6 @@
 import type { ManagedSettingsStatus } from '@claude-gateway/crds';
 import { mergeConditions, type Condition, type ConditionInput } from '../kube/conditions.ts';
-import { deliveryCondition, upToDate } from './delivery.ts';
+import { deliveryCondition, MOST_GATEWAYS, upToDate } from './delivery.ts';
 import type { ManagedSettingsFacts } from './facts.ts';
 import { condition } from './reasons.ts';
 import { nobody } from './spend-policy-status.ts';
@@ -23,7 +23,7 @@ export function managedSettingsStatus(
     conditions: [...mergeConditions(before, inputs, now)],
     ...(checksum !== undefined && { checksum }),
     ...(clients !== undefined && { clients: { ...clients } }),
-    gateways: gateways.map((gateway) => ({
+    gateways: gateways.slice(0, MOST_GATEWAYS).map((gateway) => ({
       name: gateway.name,
       ...(gateway.revision !== undefined && { revision: Number(gateway.revision) }),
       replicas: gateway.replicas.length,

@@ -1,9 +1,10 @@
 import type { SpendPolicyLimitStatus, SpendPolicyStatus } from '@claude-gateway/crds';
 import type { LimitContent } from '@claude-gateway/prisma';
 import { mergeConditions, type Condition, type ConditionInput } from '../kube/conditions.ts';
-import { amountText, percentOf, unitText } from './amounts.ts';
-import { deliveryCondition, upToDate } from './delivery.ts';
-import type { PolicySpending, SpendPolicyFacts } from './facts.ts';
+import { amountText, centsText, percentOf, unitText } from './amounts.ts';
+import { deliveryCondition, MOST_GATEWAYS, upToDate } from './delivery.ts';
+import type { SpendPolicyFacts } from './facts.ts';
+import { limitsShown, type ShownLimit } from './limits-shown.ts';
 import { condition } from './reasons.ts';
 import { conflictsOf, listed, problemsInWords } from './words.ts';
 import { zonedTime } from './zoned-time.ts';
@@ -13,8 +14,6 @@ const SHARING = { per_member: 'PerMember', pooled: 'Pooled' } as const;
 const UNITS = { nano_usd: 'USD', tokens: 'Tokens', tokens_with_cache_reads: 'TokensWithCacheReads' } as const;
 /** As many as the schema allows. */
 const MOST_LIMITS = 1152;
-
-type OnGatewaySpending = PolicySpending & { readonly gateway: string };
 
 /** What a spend policy says of itself. */
 export function spendPolicyStatus(
@@ -28,16 +27,16 @@ export function spendPolicyStatus(
     acceptedCondition(facts, generation),
     deliveryCondition('SpendPolicy', 'Enforced', facts, generation),
   ];
-  const spending = facts.spending.toSorted(byUtilization);
-  const [nearest] = spending;
+  const limits = limitsShown(facts);
+  const [nearest] = limits;
   return {
     ...(generation !== undefined && { observedGeneration: generation }),
     conditions: [...mergeConditions(before, inputs, now)],
-    ...(spending.length > 0 && {
-      limits: spending.slice(0, MOST_LIMITS).map((one) => limitStatus(one, gateways.length > 1)),
+    ...(limits.length > 0 && {
+      limits: limits.slice(0, MOST_LIMITS).map((one) => limitStatus(one, gateways.length > 1)),
     }),
     ...(nearest !== undefined && { nearest: nearestStatus(nearest) }),
-    gateways: gateways.map((gateway) => ({
+    gateways: gateways.slice(0, MOST_GATEWAYS).map((gateway) => ({
       name: gateway.name,
       ...(gateway.revision !== undefined && { revision: Number(gateway.revision) }),
       replicas: gateway.replicas.length,
@@ -82,23 +81,8 @@ export function nobody(namespace: string | undefined, missing: readonly string[]
     : `There is no ClaudeGateway in namespace ${namespace ?? ''}: create one, or move this resource to the namespace of one.`;
 }
 
-/** The one nearest its end first; equal ones in an order that does not change. */
-function byUtilization(a: OnGatewaySpending, b: OnGatewaySpending): number {
-  const [one, other] = [utilization(a), utilization(b)];
-  if (one !== other) return other - one;
-  return keyOf(a) < keyOf(b) ? -1 : 1;
-}
-
-/** For the order alone, so that it need not be exact. */
-const utilization = ({ content: { amount }, spent }: OnGatewaySpending): number =>
-  amount === null ? -1 : amount === 0n ? Infinity : Number(spent) / Number(amount);
-
-const ORDER = ['daily', 'weekly', 'monthly'];
-const keyOf = ({ content, gateway }: OnGatewaySpending): string =>
-  [ORDER.indexOf(content.period), content.sharing, content.unit, gateway].join(' ');
-
 function limitStatus(
-  { content, gateway, ...one }: OnGatewaySpending,
+  { content, gateway, spending }: ShownLimit,
   severalGateways: boolean,
 ): SpendPolicyLimitStatus {
   const { amount, unit } = content;
@@ -108,27 +92,31 @@ function limitStatus(
     sharing: SHARING[content.sharing],
     unit: UNITS[unit],
     ...(amount !== null && { limit: amountText(amount, unit) }),
-    spent: amountText(one.spent, unit),
-    held: amountText(one.held, unit),
-    ...(amount !== null && { utilizationPercent: percentOf(one.spent, amount) }),
-    resetsAt: zonedTime(one.resetsAt, content.timeZone),
-    ...(countsMembers(content) && { members: one.members, blockedMembers: one.blockedMembers }),
+    ...(spending !== undefined && {
+      spent: amountText(spending.spent, unit),
+      held: amountText(spending.held, unit),
+      ...(amount !== null && { utilizationPercent: percentOf(spending.spent, amount) }),
+      resetsAt: zonedTime(spending.resetsAt, content.timeZone),
+      ...(countsMembers(content) && {
+        members: spending.members,
+        blockedMembers: spending.blockedMembers,
+      }),
+    }),
   };
 }
 
 const countsMembers = ({ sharing, scope }: LimitContent): boolean =>
   sharing === 'per_member' && scope.type !== 'user';
 
-function nearestStatus({
-  content,
-  spent,
-  resetsAt,
-}: OnGatewaySpending): NonNullable<SpendPolicyStatus['nearest']> {
+function nearestStatus({ content, spending }: ShownLimit): NonNullable<SpendPolicyStatus['nearest']> {
   const { amount, unit, period, timeZone } = content;
+  const limit = amount === null ? 'unlimited' : amountText(amount, unit);
   return {
-    limit: amount === null ? 'unlimited' : `${amountText(amount, unit)} ${unitText(unit)} ${period}`,
-    spent: `${amountText(spent, unit)} ${unitText(unit)}`,
-    ...(amount !== null && { utilizationPercent: percentOf(spent, amount) }),
-    resetsAt: zonedTime(resetsAt, timeZone),
+    limit: `${limit} ${unitText(unit)} ${period}`,
+    ...(spending !== undefined && {
+      spent: `${centsText(spending.spent, unit)} ${unitText(unit)}`,
+      ...(amount !== null && { utilizationPercent: percentOf(spending.spent, amount) }),
+      resetsAt: zonedTime(spending.resetsAt, timeZone),
+    }),
   };
 }

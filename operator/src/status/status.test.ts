@@ -49,7 +49,7 @@ const spend = (more: Partial<SpendPolicyFacts> = {}): SpendPolicyFacts => ({
   missingGateways: [],
   gateways: [main(41n, 41n, 42n)],
   conflicts: [],
-  limits: [limit()],
+  limits: (more.spending ?? [{ content: limit() }]).map(({ content }) => content),
   spending: [],
   seen: true,
   ...more,
@@ -269,8 +269,10 @@ describe('the status of a spend policy', () => {
     const spending = Array.from({ length: 1500 }, (_, i) =>
       spent(limit(), BigInt(i) * 10_000_000n, { gateway: `g${i}` }),
     );
-    const status = spendPolicyStatus(spend({ spending }), [], NOW);
+    const gateways = spending.map(({ gateway: name }) => ({ ...main(41n, 41n), name }));
+    const status = spendPolicyStatus(spend({ spending, gateways, limits: [limit()] }), [], NOW);
     expect(status.limits).toHaveLength(1152);
+    expect(status.gateways).toHaveLength(1000);
     expect(status.limits?.[0]?.spent).toBe('14.99');
     expect(SPEND_POLICY.status.safeParse(status).success).toBe(true);
   });
@@ -280,10 +282,42 @@ describe('the status of a spend policy', () => {
     expect(spendPolicyStatus(spend({ spending }), [], NOW).nearest?.limit).toBe('100.00 USD weekly');
     const alone = spendPolicyStatus(spend({ spending: spending.slice(0, 1) }), [], NOW);
     expect(alone.nearest).toEqual({
-      limit: 'unlimited',
-      spent: '0.000000001 USD',
+      limit: 'unlimited USD daily',
+      spent: '0.00 USD',
       resetsAt: '2026-11-24T00:00:00Z',
     });
+  });
+});
+
+describe('the limits of a spend policy', () => {
+  const shown = (more: Partial<SpendPolicyFacts>) => spendPolicyStatus(spend(more), [], NOW);
+  const twice = limit({ amount: 200_000_000_000n });
+  const spending = [spent(limit(), 50_000_000_000n)];
+
+  it('are there before anything is known of what was spent', () => {
+    const status = shown({ limits: [limit()] });
+    expect(status.nearest).toEqual({ limit: '100.00 USD daily' });
+    expect(status.limits).toEqual([{ limit: '100.00', period: 'Daily', sharing: 'PerMember', unit: 'USD' }]);
+  });
+
+  it('show a new amount as soon as it is in force, with what was spent of the old one', () => {
+    expect(shown({ limits: [twice], spending }).nearest).toMatchObject({
+      limit: '200.00 USD daily',
+      spent: '50.00 USD',
+      utilizationPercent: 25,
+    });
+  });
+
+  it('show the old amount as long as the new one is not written, or has problems', () => {
+    const old = { limit: '100.00 USD daily', utilizationPercent: 50 };
+    expect(shown({ limits: [twice], spending, gateways: [main(undefined, 41n)] }).nearest).toMatchObject(old);
+    const problems = [{ field: 'spec.limits', message: 'wrong' }];
+    expect(shown({ limits: [], spending, problems }).nearest).toMatchObject(old);
+  });
+
+  it('do not count what was spent by the days of another time zone', () => {
+    const limits = [limit({ timeZone: 'Europe/Berlin' })];
+    expect(shown({ limits, spending }).nearest).toEqual({ limit: '100.00 USD daily' });
   });
 });
 
@@ -498,6 +532,52 @@ describe('the status of a gateway', () => {
       reason,
       expect.stringMatching(message),
     ]);
+  });
+
+  it('is ready with the least that an autoscaler may have, while more are on their way', () => {
+    const growing = deployment({ desired: 10, replicas: 10, updatedReplicas: 10 });
+    const { gateway } = facts();
+    const scaled = {
+      ...gateway,
+      spec: { ...gateway.spec, autoscaling: { minReplicas: 3, maxReplicas: 10 } },
+    } as unknown as ClaudeGateway;
+    expect(said(gatewayStatus(facts({ gateway: scaled, deployment: growing }), [], NOW), 'Ready')).toEqual([
+      'True',
+      'Ready',
+      '3 of 10 pods are ready.',
+    ]);
+    const few = { ...growing, readyReplicas: 2 };
+    expect(said(gatewayStatus(facts({ gateway: scaled, deployment: few }), [], NOW), 'Ready')[1]).toBe(
+      'NotEnoughReplicas',
+    );
+  });
+
+  it('says the same of a quota however often it is run into', () => {
+    const refused = (pod: string) =>
+      said(
+        gatewayStatus(
+          facts({
+            deployment: deployment({
+              readyReplicas: 1,
+              conditions: [
+                {
+                  type: 'ReplicaFailure',
+                  status: 'True',
+                  reason: 'FailedCreate',
+                  message: `pods "one-7bf8c77b5b-${pod}" is forbidden: exceeded quota: pods`,
+                },
+              ],
+            }),
+          }),
+          [],
+          NOW,
+        ),
+        'Ready',
+      );
+    expect(refused('z5xmr')).toEqual(refused('8kq2d'));
+    expect(refused('z5xmr')[2]).toBe(
+      '1 of 3 pods are ready. pods "one-7bf8c77b5b-…" is forbidden: exceeded quota: pods',
+    );
   });
 
   it('stays ready while pods are replaced one after the other', () => {
