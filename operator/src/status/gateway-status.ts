@@ -100,7 +100,7 @@ function readyCondition(
     );
   return say(
     'NotEnoughReplicas',
-    `${pods}. See what keeps the others: kubectl describe pods --selector ${selector}`,
+    `${pods}. See what keeps the others: kubectl describe pods --namespace ${gateway.metadata.namespace ?? ''} --selector ${selector}`,
   );
 }
 

@@ -8,7 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { KubeConfig } from '@kubernetes/client-node';
 import { describe } from '@jest/globals';
 
-function find(name: string, env: NodeJS.ProcessEnv = process.env): string | undefined {
+/** Where a program of Kubernetes is, if anywhere. */
+export function findKubeProgram(name: string, env: NodeJS.ProcessEnv = process.env): string | undefined {
   const cache = join(env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'claude-gateway-testbed', 'bin');
   const directories = [env['KUBEBUILDER_ASSETS'], ...(env['PATH'] ?? '').split(delimiter), cache];
   return directories
@@ -22,7 +23,7 @@ function find(name: string, env: NodeJS.ProcessEnv = process.env): string | unde
  * as long as there is no operator to test.
  */
 export function describeWithApiServer(): typeof describe | typeof describe.skip {
-  const missing = ['etcd', 'kube-apiserver'].filter((name) => find(name) === undefined);
+  const missing = ['etcd', 'kube-apiserver'].filter((name) => findKubeProgram(name) === undefined);
   if (missing.length === 0) return describe;
   const message = `these tests need ${missing.join(' and ')}: set KUBEBUILDER_ASSETS to their directory`;
   process.stderr.write(`SKIPPED: ${message}\n`);
@@ -155,7 +156,7 @@ export class ApiServer {
   }
 
   #spawn(name: string, args: string[]): ChildProcess {
-    const program = find(name);
+    const program = findKubeProgram(name);
     if (program === undefined) throw new Error(`${name} was not found`);
     return spawn(program, args, { cwd: this.#directory, stdio: 'ignore' });
   }
