@@ -6,3 +6,5 @@ export { CLAUDE_CODE_VERSION, claudeCodeBinary } from './testbed/claude-code.ts'
 export { AdminClient, type Cap } from './spend/caps.ts';
 export { runHeadline, type HeadlineOptions, type HeadlineResult } from './spend/headline.ts';
 export { dollars } from './spend/prices.ts';
+export { Platform, until, type Namespace } from './operator/platform.ts';
+export type { OperatorProcess } from './operator/operator-process.ts';

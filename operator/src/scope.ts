@@ -176,6 +176,7 @@ export class Scope {
       const { spendPolicies: limits, managedSettings: documents } = index.policiesOf(gateway);
       return (kind === 'SpendPolicy' ? limits : documents).map(keyOf);
     };
+    const onlyComingAndGoing = { when: () => false };
     const cameOrWent = {
       when: (gateway: ClaudeGateway, before: ClaudeGateway) =>
         gateway.metadata.deletionTimestamp !== before.metadata.deletionTimestamp,
@@ -205,6 +206,9 @@ export class Scope {
           children(secrets, CLAUDE_GATEWAYS),
           source(secrets, referring('Secret')),
           source(configMaps, referring('ConfigMap')),
+          // How many there are is in the status. And no row may be judged while it is not known who wants it.
+          source(spendPolicies, (policy) => index.gatewayKeys(policy), onlyComingAndGoing),
+          source(managedSettings, (policy) => index.gatewayKeys(policy), onlyComingAndGoing),
         ],
       }),
       make('rows', gateways, (key) => rows.reconcile(key), {

@@ -1,5 +1,6 @@
 import { findKubeProgram } from '../testbed/api-server.ts';
-import { execute, type Cluster } from './cluster.ts';
+import type { Cluster } from './cluster.ts';
+import { execute } from './execute.ts';
 
 /**
  * The cluster of $KUBECONFIG. Images are pushed by whoever runs the tests, and E2E_INGRESS_ADDRESS (host or host:port),

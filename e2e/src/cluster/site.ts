@@ -39,8 +39,8 @@ export async function startSite(cluster: Cluster): Promise<Site> {
         { client_id: CLIENT.id, client_secret: CLIENT.secret, redirect_uris: [`${url}/oauth/callback`] },
       ],
     }),
-    // Slow enough to be cut, and to see whether somebody buffers.
-    startMessagesUpstream({ paceMs: 50, tokens: 200 }),
+    // Slow enough to see whether somebody buffers, or cuts an answer after the 15 s that Envoy allows by default.
+    startMessagesUpstream({ paceMs: 50, tokens: 350 }),
   ]);
   const database = await startTcpProxy(postgres.port, { at: machine });
   const answers = await startTcpProxy(Number(new URL(upstream.url).port), { at: machine });

@@ -13,7 +13,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findKubeProgram } from '../testbed/api-server.ts';
-import { execute, type Cluster } from './cluster.ts';
+import type { Cluster } from './cluster.ts';
+import { execute } from './execute.ts';
 
 const SCRIPT = join(import.meta.dirname, '../../../hack/cluster/testbed.sh');
 const NODES = ['node1', 'node2'];

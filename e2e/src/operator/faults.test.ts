@@ -104,6 +104,9 @@ describeWithApiServer()('the operator, when things go wrong', () => {
     for (const name of names) await namespace.condition('SpendPolicy', name, 'Accepted', 'True');
     const wanted = JSON.stringify(names.map((_, i) => (i + 1) * 100));
     await until(async () => JSON.stringify(await amounts(namespace).catch(() => [])) === wanted);
+    // Nobody took a row away in between, not even for a moment.
+    const trail = `SELECT action FROM claude_gateway.admin_audit WHERE action LIKE '%delete%'`;
+    expect(await query(namespace, trail)).toEqual([]);
     await Promise.all(names.map((name) => namespace.delete('SpendPolicy', name)));
     await until(async () => (await namespace.list('SpendPolicy')).length === 0);
     expect(await amounts(namespace)).toEqual([]);

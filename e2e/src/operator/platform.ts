@@ -348,17 +348,19 @@ export class Namespace {
   }
 }
 
-/** Waits until `check` answers something. @throws Error after a minute. */
+/** Waits until `check` answers something. @throws Error after `within` ms. */
 export async function until<T>(
   check: () => Promise<T | undefined | false>,
   what = (): string => check.toString(),
+  within = 60_000,
+  pause = 50,
 ): Promise<T> {
-  const end = Date.now() + 60_000;
+  const end = Date.now() + within;
   for (;;) {
     const found = await check();
     if (found !== undefined && found !== false) return found;
-    if (Date.now() > end) throw new Error(`not within a minute: ${what()}`);
-    await sleep(50);
+    if (Date.now() > end) throw new Error(`not within ${within / 1000} s: ${what()}`);
+    await sleep(pause);
   }
 }
 

@@ -31,8 +31,9 @@ describe('ingress', () => {
     });
   });
 
-  it('lets streams through nginx, unless people say otherwise', () => {
+  it('lets streams through nginx and Contour, unless people say otherwise', () => {
     expect(annotationsOf({ requestLimits: { maxBodyBytes: 7 } })).toEqual({
+      'projectcontour.io/response-timeout': 'infinity',
       [`${NGINX}/proxy-buffering`]: 'off',
       [`${NGINX}/proxy-request-buffering`]: 'off',
       [`${NGINX}/proxy-read-timeout`]: '3600',

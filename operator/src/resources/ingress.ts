@@ -25,9 +25,15 @@ export function ingress(input: ChildInput): Child | undefined {
     INGRESSES,
     gateway,
     { spec: content },
-    { labels, annotations: { ...nginxDefaults(input), ...annotations } },
+    { labels, annotations: { ...CONTOUR_DEFAULTS, ...nginxDefaults(input), ...annotations } },
   );
 }
+
+/**
+ * For Contour, whose Envoy cuts every answer that is not complete after 15 seconds.
+ * https://projectcontour.io/docs/main/config/annotations/
+ */
+const CONTOUR_DEFAULTS = { 'projectcontour.io/response-timeout': 'infinity' } as const;
 
 /**
  * For ingress-nginx, whose defaults collect answers before they pass them on, cut streams after a minute of silence, and

@@ -91,7 +91,7 @@ function readyCondition(
   const failed = failureOf(deployment);
   if (failed !== undefined) return say(failed.reason, `${pods}. ${failed.message}`);
   // It serves as well as before while pods are replaced one after the other.
-  if (current && enough && isTrue(before, 'Ready'))
+  if (enough && isTrue(before, 'Ready'))
     return say('Ready', `${pods}; ${deployment.updatedReplicas} of them run the present version.`);
   if (!current || !updated)
     return say(

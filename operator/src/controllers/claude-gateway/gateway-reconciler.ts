@@ -93,7 +93,8 @@ export class GatewayReconciler {
       if (plan.good !== undefined) {
         const migrated = await this.#attach(key, plan.good.config);
         deployment = await this.#applyChildren(gateway, plan.good, migrated);
-      } else {
+      } else if (databases.of(key) === undefined) {
+        // Where it runs with an earlier spec, its policies are enforced all the same.
         databases.setProblem(key, 'the gateway is not accepted: see its conditions');
       }
     } catch (error) {

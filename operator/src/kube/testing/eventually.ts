@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Waits until `check` neither throws nor answers false. @throws what it threw last, after `within` ms. */
-export async function eventually(check: () => unknown, within = 20_000): Promise<void> {
+export async function eventually(check: () => unknown, within = 45_000): Promise<void> {
   const end = performance.now() + within;
   for (;;) {
     try {
