@@ -79,6 +79,11 @@ export class Databases {
     return this.#problems.get(gateway) ?? this.of(gateway)?.problem;
   }
 
+  /** Whether it is known how things stand in the database of a gateway, or why not. */
+  isKnown(gateway: string): boolean {
+    return this.problemOf(gateway) !== undefined || this.of(gateway)?.known === true;
+  }
+
   /** The gateways that share the database of this one, itself included. */
   sharing(gateway: string): readonly string[] {
     return [...(this.#byGateway.get(gateway)?.gateways ?? [])];

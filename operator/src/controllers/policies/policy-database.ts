@@ -75,6 +75,11 @@ export class PolicyDatabase {
     return this.#problem;
   }
 
+  /** Whether it has been read once. */
+  get known(): boolean {
+    return this.#seen !== undefined;
+  }
+
   /** Of the policies. */
   get revision(): bigint | undefined {
     return this.#revision;
@@ -212,7 +217,8 @@ export class PolicyDatabase {
     const { signal } = this.#abort;
     while (!signal.aborted) {
       try {
-        if (await this.refresh()) onChange('all');
+        const first = !this.known;
+        if ((await this.refresh()) || first) onChange('all');
         this.#setProblem(undefined);
       } catch (error) {
         this.#setProblem(error instanceof Error ? error.message : String(error));

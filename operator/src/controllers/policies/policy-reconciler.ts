@@ -50,6 +50,11 @@ export class PolicyReconciler<T extends PolicyResource> {
       return;
     }
 
+    // After a start, a status made from half of the facts would be written, and then taken back.
+    const { selected } = index.selection(cached);
+    const live = selected.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
+    if (!live.every((gateway) => databases.isKnown(keyOf(gateway)))) return;
+
     const policy = applier.withLatestStatus(cached);
     const before = policy.status?.conditions ?? [];
     const status = statusOf(gather(policy, index, databases), before, now());
