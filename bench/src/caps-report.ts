@@ -1,7 +1,7 @@
 import type { LoadResult } from './load.ts';
 import type { Machine } from './process-stats.ts';
 import { median } from './report.ts';
-import type { Variant } from './caps-systems.ts';
+import { MANY_USERS, type Variant } from './caps-systems.ts';
 
 /** One run of one variant. */
 export interface CapsRun extends LoadResult {
@@ -15,10 +15,20 @@ export interface CapsRun extends LoadResult {
 /** All variants, one after the other, in alternating order. */
 export type CapsRound = Partial<Record<Variant, CapsRun>>;
 
-export interface CapsResult {
-  readonly replicas: number;
-  readonly users: number;
+export interface CapsScenario {
+  readonly who: keyof typeof PEOPLE;
   readonly connections: number;
+}
+
+/** Who sends the requests, in words for people. */
+export const PEOPLE = {
+  one: 'one person',
+  many: `${MANY_USERS.toLocaleString('en')} people`,
+  new: 'new people',
+} as const;
+
+export interface CapsResult extends CapsScenario {
+  readonly replicas: number;
   readonly rounds: readonly CapsRound[];
 }
 
@@ -50,24 +60,27 @@ export function capsToMarkdown(measurement: CapsMeasurement): string {
     'the cap for each member alone, since that is what it has. Caps off: no section `admin`. Every number is the median over',
     'the rounds; ratios are medians of the ratios within a round.',
     '',
+    `${PEOPLE.many}: in turn, one for each request, all of whom every replica has served within the last minutes. New people:`,
+    'nobody has sent a request before, so each one is the first of its period.',
+    '',
     '## Caps on beside caps off',
     '',
-    '| replicas | users | connections | requests/s, off → on | on / off | p50, ms | p99, ms | gateway CPU, ms | PostgreSQL CPU, ms | statements | transactions | errors |',
-    '|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
+    '| replicas | who | connections | requests/s, off → on | on / off | p50, ms | p99, ms | gateway CPU, ms | PostgreSQL CPU, ms | statements | transactions | errors |',
+    '|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
     ...rows(results, 'ours, caps off', 'ours, caps on'),
     '',
     '## This gateway beside the reference, caps on',
     '',
     'Reference → ours.',
     '',
-    '| replicas | users | connections | requests/s | ours / reference | p50, ms | p99, ms | gateway CPU, ms | PostgreSQL CPU, ms | statements | transactions | errors |',
-    '|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
+    '| replicas | who | connections | requests/s | ours / reference | p50, ms | p99, ms | gateway CPU, ms | PostgreSQL CPU, ms | statements | transactions | errors |',
+    '|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
     ...rows(results, 'reference, caps on', 'ours, caps on'),
     '',
     'The reference, caps off → on.',
     '',
-    '| replicas | users | connections | requests/s | on / off | p50, ms | p99, ms | gateway CPU, ms | PostgreSQL CPU, ms | statements | transactions | errors |',
-    '|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
+    '| replicas | who | connections | requests/s | on / off | p50, ms | p99, ms | gateway CPU, ms | PostgreSQL CPU, ms | statements | transactions | errors |',
+    '|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
     ...rows(results, 'reference, caps off', 'reference, caps on'),
   ];
   return `${lines.join('\n')}\n`;
@@ -79,7 +92,7 @@ function rows(results: readonly CapsResult[], from: Variant, to: Variant): strin
     .map((result) => row(result, from, to));
 }
 
-function row({ replicas, users, connections, rounds }: CapsResult, from: Variant, to: Variant): string {
+function row({ replicas, who, connections, rounds }: CapsResult, from: Variant, to: Variant): string {
   const values = (variant: Variant, pick: (run: CapsRun) => number): number[] =>
     rounds.flatMap((round) => (round[variant] === undefined ? [] : [pick(round[variant])]));
   const pair = (pick: (run: CapsRun) => number, digits: number): string =>
@@ -90,7 +103,7 @@ function row({ replicas, users, connections, rounds }: CapsResult, from: Variant
   const errors = [from, to].map((variant) => values(variant, (run) => run.errors).reduce((a, b) => a + b, 0));
   return `| ${[
     replicas,
-    users,
+    PEOPLE[who],
     connections,
     pair((run) => run.requestsPerSecond, 0),
     median(ratios).toFixed(2),

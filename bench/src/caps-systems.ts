@@ -35,6 +35,8 @@ export interface Contestant {
   readonly bearer: string;
   /** One token for each of {@link MANY_USERS}. */
   readonly bearersFile: string;
+  /** @returns such a file, of people who have never sent a request. */
+  readonly newBearersFile: () => string;
 }
 
 export interface Contest {
@@ -124,9 +126,15 @@ export async function startContest(options: {
         { sub, email: `${sub}@corp.example`, groups: ['eng'] },
         { secret: JWT_SECRET, issuer: PUBLIC_URL, program: isOurs ? 'ours' : 'reference' },
       );
-    const bearersFile = join(directory, `${variant}.bearers`);
-    writeFileSync(bearersFile, Array.from({ length: MANY_USERS }, (_, i) => mint(`user-${i}`)).join('\n'));
-    return { variant, ports, pids, databaseUrl, bearer: mint('alice'), bearersFile };
+    let people = 0;
+    const newBearersFile = (): string => {
+      const file = join(directory, `${variant} ${people}.bearers`);
+      const bearers = Array.from({ length: MANY_USERS }, () => mint(`user-${people++}`));
+      writeFileSync(file, bearers.join('\n'));
+      return file;
+    };
+    const bearersFile = newBearersFile();
+    return { variant, ports, pids, databaseUrl, bearer: mint('alice'), bearersFile, newBearersFile };
   };
 
   try {

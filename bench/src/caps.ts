@@ -12,7 +12,14 @@ import { join, resolve } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { CLAUDE_CODE_VERSION } from '@claude-gateway/e2e';
 import { startMeasuredPostgres, type MeasuredPostgres } from './caps-database.ts';
-import { capsToMarkdown, type CapsResult, type CapsRound, type CapsRun } from './caps-report.ts';
+import {
+  capsToMarkdown,
+  PEOPLE,
+  type CapsResult,
+  type CapsRound,
+  type CapsRun,
+  type CapsScenario,
+} from './caps-report.ts';
 import { MANY_USERS, startContest, VARIANTS, type Contestant } from './caps-systems.ts';
 import type { LoadOptions, LoadResult } from './load.ts';
 import { cpuSeconds, describeMachine, pin } from './process-stats.ts';
@@ -20,7 +27,7 @@ import { LOAD_CPU, startUpstream } from './systems.ts';
 
 const BODY_BYTES = 500;
 const WARM_UP_MS = 500;
-/** So many requests a second at least: by then everybody has been seen once. */
+/** So many requests a second at least: by then a replica has seen everybody once. */
 const SLOWEST = 700;
 
 const { values } = parseArgs({
@@ -35,7 +42,12 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds);
 const secondsPerRun = Number(values.seconds);
 
-const SCENARIOS = [1, MANY_USERS].flatMap((users) => [1, 64].map((connections) => ({ users, connections })));
+/** Who sends the requests: one person, many who have been here before, or people who are here for the first time. */
+const SCENARIOS = (['one', 'many', 'new'] as const).flatMap((who) =>
+  [1, 64].map((connections): CapsScenario => ({ who, connections })),
+);
+/** A gateway is hardly ever without any request for as long as the others of a round take. */
+const TRICKLE_EVERY_MS = 5_000;
 
 const machine = describeMachine();
 const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: import.meta.dirname })
@@ -55,10 +67,14 @@ try {
     );
     const contest = await startContest({ replicas, variants, postgres, upstream });
     pinned &&= contest.pinned;
+    const trickle = setInterval(() => contest.contestants.forEach(touch), TRICKLE_EVERY_MS);
     try {
       for (const contestant of contest.contestants) {
-        await load(contestant, { users: 1, connections: 16 }, 3_000);
-        await load(contestant, { users: MANY_USERS, connections: 64 }, (MANY_USERS / SLOWEST) * 1000);
+        for (const port of contestant.ports) {
+          const replica = { ...contestant, ports: [port] };
+          await load(replica, { who: 'one', connections: 16 }, 3_000);
+          await load(replica, { who: 'many', connections: 64 }, (MANY_USERS / SLOWEST) * 1000);
+        }
       }
       for (const scenario of SCENARIOS) {
         const done: CapsRound[] = [];
@@ -75,6 +91,7 @@ try {
         console.error(summary(result));
       }
     } finally {
+      clearInterval(trickle);
       await contest.stop();
     }
   }
@@ -100,7 +117,7 @@ console.log(capsToMarkdown(measurement));
 async function measure(
   database: MeasuredPostgres,
   contestant: Contestant,
-  scenario: { users: number; connections: number },
+  scenario: CapsScenario,
 ): Promise<CapsRun> {
   const cpuOf = (): number => contestant.pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
   const before = await database.work(contestant.databaseUrl);
@@ -120,15 +137,16 @@ async function measure(
 }
 
 async function load(
-  { ports, bearer, bearersFile }: Contestant,
-  { users, connections }: { users: number; connections: number },
+  { ports, bearer, bearersFile, newBearersFile }: Contestant,
+  { who, connections }: CapsScenario,
   measureMs: number,
 ): Promise<LoadResult> {
   const options: LoadOptions = {
     port: ports[0] ?? 0,
     ports,
     bearer,
-    ...(users === 1 ? {} : { bearersFile }),
+    ...(who === 'many' && { bearersFile }),
+    ...(who === 'new' && { bearersFile: newBearersFile() }),
     connections,
     bodyBytes: BODY_BYTES,
     warmUpMs: WARM_UP_MS,
@@ -141,11 +159,30 @@ async function load(
   return JSON.parse(stdout) as LoadResult;
 }
 
-function summary({ replicas, users, connections, rounds: each }: CapsResult): string {
+/** One request to each gateway; nobody waits for it. */
+function touch({ ports, bearer }: Contestant): void {
+  for (const port of ports) {
+    fetch(`http://127.0.0.1:${port}/v1/messages`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${bearer}`, 'content-type': 'application/json' },
+      body: JSON.stringify({
+        model: 'claude-opus-4-8',
+        max_tokens: 16,
+        messages: [{ role: 'user', content: 'hello' }],
+      }),
+    }).then(
+      (response) => response.arrayBuffer(),
+      // It may be stopping; the measured requests tell of errors.
+      () => undefined,
+    );
+  }
+}
+
+function summary({ replicas, who, connections, rounds: each }: CapsResult): string {
   const lines = VARIANTS.filter((variant) => each[0]?.[variant] !== undefined).map(
     (variant) =>
       `${variant} ${each.map((round) => round[variant]?.requestsPerSecond.toFixed(0)).join(' ')}` +
       ` (${each[0]?.[variant]?.statementsPerRequest.toFixed(3)} statements each)`,
   );
-  return `${replicas} replicas, ${users} users, ${connections} connections: ${lines.join(' | ')}`;
+  return `${replicas} replicas, ${PEOPLE[who]}, ${connections} connections: ${lines.join(' | ')}`;
 }

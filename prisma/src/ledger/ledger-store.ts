@@ -46,14 +46,15 @@ export class PostgresLedgerStore implements LedgerStore {
   }
 
   async openWindows(windows: readonly WindowSpec[]): Promise<readonly WindowState[]> {
-    const states = await this.windows(windows.map(({ id }) => id));
-    if (states.length === windows.length) return states;
-    const known = new Set(states.map(({ windowId }) => windowId));
-    const missing = windows.filter(({ id }) => !known.has(id)).map(windowJson);
     const opened = await again(() =>
-      this.#database.gated(OPEN, OPEN_WINDOWS, [JSON.stringify(missing)], OPEN_TIMEOUT_MS + 1_000),
+      this.#database.gated(
+        OPEN,
+        OPEN_WINDOWS,
+        [JSON.stringify(windows.map(windowJson))],
+        OPEN_TIMEOUT_MS + 1_000,
+      ),
     );
-    return [...states, ...opened.map(stateOf)];
+    return opened.map(stateOf);
   }
 
   async lease(replicaId: string, asks: readonly LeaseAsk[]): Promise<readonly LeaseAnswer[]> {

@@ -167,7 +167,8 @@ export interface SweptReplica {
 export interface LedgerStore {
   /**
    * Makes sure that windows exist. One that is new starts with the sum of the usage records that it would have
-   * counted, so a budget made in mid-period knows what was spent before it. Exact while replicas settle.
+   * counted, so a budget made in mid-period knows what was spent before it. Exact while replicas settle: they wait
+   * meanwhile, so name windows that {@link lease} or {@link windows} did not find.
    */
   openWindows(windows: readonly WindowSpec[]): Promise<readonly WindowState[]>;
   /**
