@@ -101,7 +101,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
   );
   const sealer = createSealer(secrets);
   const refreshTokens = createRefreshTokens(secrets);
-  const sessionParts = { secrets, ttlSeconds: config.session.ttl_hours * 3600, issuer: publicUrl };
+  const sessionParts = { secrets, ttlSeconds: Math.round(config.session.ttl_hours * 3600), issuer: publicUrl };
   const tokens = await parts.use('tokens', sessionParts, () => createTokens({ ...sessionParts, clock }));
   const authenticator = await parts.use(
     'authenticator',
