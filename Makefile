@@ -64,6 +64,12 @@ e2e-cluster: image ## Run the tests that need a whole Kubernetes: one that is ma
 	@[[ -n $$CI ]] || hack/cluster/programs.sh
 	@CLAUDE_GATEWAY_IMAGE=$(IMAGE) $(run) hack/image.sh with-engine hack/test.sh -- e2e/src/cluster
 
+.PHONY: e2e-kind
+e2e-kind: $(if $(CLAUDE_GATEWAY_IMAGE),,image) ## Run the same tests on a cluster of kind (Docker, kind, kubectl, helm)
+	@hack/testbed.sh
+	@CLAUDE_GATEWAY_E2E_CLUSTER=kind CLAUDE_GATEWAY_IMAGE=$(or $(CLAUDE_GATEWAY_IMAGE),$(IMAGE)) \
+	  $(run) hack/test.sh --runInBand -- $(or $(TESTS),e2e/src/cluster)
+
 .PHONY: bench
 bench: ## Measure the gateway against the reference, side by side (takes a while)
 	@$(run) npm run --silent bench -w @claude-gateway/bench

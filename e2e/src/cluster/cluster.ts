@@ -1,9 +1,10 @@
 import { startCurrentContext } from './current-context.ts';
+import { startKind } from './kind.ts';
 import { startTestbed } from './testbed.ts';
 
 /** A whole Kubernetes which runs pods, as the end-to-end tests need it; which one it is does not matter to them. */
 export interface Cluster {
-  readonly name: 'testbed' | 'current-context';
+  readonly name: 'testbed' | 'kind' | 'current-context';
   /** The path of a kubeconfig with all rights. */
   readonly kubeconfig: string;
   /** An address of this machine that pods reach. */
@@ -27,10 +28,20 @@ export interface ClusterIngress {
   readonly gateway: { readonly namespace: string; readonly name: string };
 }
 
-/** The cluster that CLAUDE_GATEWAY_E2E_CLUSTER names: `testbed` (default) or `current` ($KUBECONFIG). */
+const CLUSTERS = { testbed: startTestbed, kind: startKind, current: startCurrentContext };
+
+/**
+ * What CLAUDE_GATEWAY_E2E_CLUSTER names: `testbed` (default), `kind`, or `current` (what kubectl talks to).
+ *
+ * @throws when it names something else.
+ */
+export function clusterName(env: NodeJS.ProcessEnv): keyof typeof CLUSTERS {
+  const name = env['CLAUDE_GATEWAY_E2E_CLUSTER'] || 'testbed';
+  if (name === 'testbed' || name === 'kind' || name === 'current') return name;
+  throw new Error(`CLAUDE_GATEWAY_E2E_CLUSTER is "${name}": use testbed, kind or current`);
+}
+
+/** Starts the cluster that CLAUDE_GATEWAY_E2E_CLUSTER names, or gets hold of it. */
 export function startCluster(env: NodeJS.ProcessEnv = process.env): Promise<Cluster> {
-  const kind = env['CLAUDE_GATEWAY_E2E_CLUSTER'] || 'testbed';
-  if (kind === 'testbed') return startTestbed();
-  if (kind === 'current') return Promise.resolve(startCurrentContext(env));
-  throw new Error(`CLAUDE_GATEWAY_E2E_CLUSTER is "${kind}": use testbed or current`);
+  return CLUSTERS[clusterName(env)](env);
 }

@@ -1,8 +1,13 @@
 import { spawn } from 'node:child_process';
 
 /** Runs a program to its end. @returns its output. @throws with its complaints when it fails. */
-export async function execute(command: string, args: readonly string[], input = ''): Promise<string> {
-  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+export async function execute(
+  command: string,
+  args: readonly string[],
+  input = '',
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<string> {
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env });
   let output = '';
   let complaints = '';
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));

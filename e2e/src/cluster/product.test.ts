@@ -19,15 +19,23 @@ const NAMESPACE = 'claude';
 const ARTIFACTS = join(import.meta.dirname, '../../artifacts');
 const RELEASE = ['claude-gateway', CHART, '--namespace', NAMESPACE];
 
+/** The repository, whose registry may have a port, and the tag. */
+function parts(image: string): [repository: string, tag: string] {
+  const [, repository = '', tag = ''] = /^(.+):([^:/]+)$/.exec(image) ?? [];
+  return [repository, tag];
+}
+
 describeWithCluster()('the product, on a whole Kubernetes', () => {
   let cluster: Cluster;
   let site: Site;
   let helm: Helm;
+  let ingress: { readonly ingress: { readonly className: string } };
   let bearer = '';
 
   beforeAll(async () => {
     cluster = await startCluster();
     await cluster.loadImage(IMAGE);
+    ingress = { ingress: { className: (await cluster.ingress()).ingressClass } };
     site = await startSite(cluster);
     const [, program] = helms()[0] ?? [];
     helm = new Helm(program ?? 'helm');
@@ -98,8 +106,6 @@ describeWithCluster()('the product, on a whole Kubernetes', () => {
       limits: [{ period: 'Daily', usd }],
     });
 
-  const ingress = { ingress: { className: 'contour' } };
-
   async function waitFor(what: string, condition: string, within = '150s'): Promise<void> {
     try {
       await kubectl('wait', what, `--for=${condition}`, `--timeout=${within}`);
@@ -131,7 +137,7 @@ describeWithCluster()('the product, on a whole Kubernetes', () => {
   }
 
   it('is installed by helm, and serves behind an Ingress under the restricted pod security standard', async () => {
-    const [repository = '', tag = ''] = IMAGE.split(':');
+    const [repository, tag] = parts(IMAGE);
     const installed = await helm.run(
       [
         'install',
@@ -238,7 +244,7 @@ describeWithCluster()('the product, on a whole Kubernetes', () => {
     );
     await waitFor('deployment/main', 'jsonpath={.status.readyReplicas}=3');
 
-    const [repository = ''] = IMAGE.split(':');
+    const [repository] = parts(IMAGE);
     spawnSync(process.env['DOCKER'] ?? 'docker', ['tag', IMAGE, `${repository}:next`]);
     await cluster.loadImage(`${repository}:next`);
     await kubectl(
