@@ -62,7 +62,7 @@ test-image: image ## Build the container image and run it for real
 .PHONY: e2e-cluster
 e2e-cluster: image ## Run the tests that need a whole Kubernetes: one that is made here (Linux, root)
 	@[[ -n $$CI ]] || hack/cluster/programs.sh
-	@CLAUDE_GATEWAY_IMAGE=$(IMAGE) $(run) hack/image.sh with-engine hack/test.sh -- e2e/src/cluster
+	@CLAUDE_GATEWAY_IMAGE=$(IMAGE) $(run) hack/image.sh with-engine hack/test.sh --runInBand -- e2e/src/cluster
 
 .PHONY: e2e-kind
 e2e-kind: $(if $(CLAUDE_GATEWAY_IMAGE),,image) ## Run the same tests on a cluster of kind (Docker, kind, kubectl, helm)

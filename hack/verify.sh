@@ -35,7 +35,7 @@ generated_in_step() {
 
 shell_scripts_parse() {
   local script
-  for script in hack/*.sh .ci/run; do bash -n "$script" || return 1; done
+  for script in hack/*.sh hack/*/*.sh .ci/run; do bash -n "$script" || return 1; done
 }
 
 check 'generated files are in step' generated_in_step
