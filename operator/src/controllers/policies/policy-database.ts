@@ -53,6 +53,9 @@ export class PolicyDatabase {
   readonly #assumed = new Set<string>();
   #revision: bigint | undefined;
   #replicas: readonly Replica[] = [];
+  /** How often replicas were asked for, and which of these times #replicas is from. */
+  #askedForReplicas = 0;
+  #replicasOf = 0;
   #spending = new Map<string, PolicySpending[]>();
   #clients: SettingsClients = new Map();
   #seen: Seen | undefined;
@@ -174,13 +177,12 @@ export class PolicyDatabase {
         (before.size !== owned.size ||
           [...owned].some(([uid, { fingerprint }]) => before.get(uid)?.fingerprint !== fingerprint));
     });
-    const [replicas, spending, clients, seen] = await Promise.all([
-      store.replicas(),
+    const [, spending, clients, seen] = await Promise.all([
+      this.#readReplicas(),
       store.spending(now),
       store.settingsClients(now),
       store.seen(subjects()),
     ]);
-    this.#replicas = replicas;
     this.#spending = Map.groupBy(spending, ({ ownerUid }) => ownerUid);
     this.#clients = clients;
     this.#seen = seen;
@@ -243,13 +245,22 @@ export class PolicyDatabase {
     this.#following ??= this.#followReplicas().finally(() => (this.#following = undefined));
   }
 
+  /** What was asked later wins, whatever comes in first: a replica never goes back to an older revision. */
+  async #readReplicas(): Promise<void> {
+    const time = ++this.#askedForReplicas;
+    const replicas = await this.#options.store.replicas();
+    if (time < this.#replicasOf) return;
+    this.#replicasOf = time;
+    this.#replicas = replicas;
+  }
+
   async #followReplicas(): Promise<void> {
-    const { store, followInterval = 100 } = this.#options;
+    const { followInterval = 100 } = this.#options;
     const { signal } = this.#abort;
     const end = performance.now() + FOLLOW_FOR_MS;
     while (!signal.aborted && performance.now() < end) {
       try {
-        this.#replicas = await store.replicas();
+        await this.#readReplicas();
       } catch {
         // The refresh tells of it.
         return;
