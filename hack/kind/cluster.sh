@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A cluster of kind (Kubernetes in Docker) for end-to-end tests: two nodes that run pods, and Contour with Envoy for
-# Ingress and Gateway API. Runs until its standard input ends, prints `ready` when it is, and deletes the cluster then.
+# A cluster of kind (Kubernetes in Docker) for end-to-end tests: two nodes that run pods, with Contour and an Envoy on
+# each for Ingress and Gateway API. Runs until its standard input ends, prints `ready` when it is, and deletes the cluster then.
 #
 #   hack/kind/cluster.sh DIRECTORY NAME PORT
 #
@@ -62,18 +62,17 @@ kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
 nodes:
   - role: control-plane
+  - role: worker
     extraPortMappings: [{containerPort: 80, hostPort: $port, listenAddress: 127.0.0.1}]
   - role: worker
 YAML
 create=(create cluster --name "$name" --config kind.yaml --wait 180s)
 [[ -z ${KIND_NODE_IMAGE:-} ]] || create+=(--image "$KIND_NODE_IMAGE")
 "$kind" "${create[@]}" >>"$log" 2>&1
-# Pods may run on both nodes; Envoy does, and of the first one a port is published.
-kube taint node "$name-control-plane" node-role.kubernetes.io/control-plane- >>"$log" 2>&1
 
 for image in ${E2E_CONTOUR_IMAGE:-} ${E2E_ENVOY_IMAGE:-}; do
   "$docker" image inspect "$image" >/dev/null 2>&1 || continue
-  "$kind" load docker-image --name "$name" "$image" >>"$log" 2>&1
+  "$kind" load docker-image --name "$name" --nodes "$name-worker,$name-worker2" "$image" >>"$log" 2>&1
 done
 # The file has resources of kinds that it defines: those come later.
 soon kube apply --server-side -f contour.yaml

@@ -31,6 +31,7 @@ export async function startKind(env: NodeJS.ProcessEnv): Promise<Cluster> {
   const [kind, kubectl, docker] = [program('kind'), program('kubectl'), env['DOCKER'] || 'docker'];
   const slot = takeSlot('claude-gateway-e2e-kind');
   const name = `claude-gateway-e2e-${slot.number}`;
+  const nodes = [`${name}-worker`, `${name}-worker2`];
   try {
     const port = await freePort();
     const programs = { KIND: kind, KUBECTL: kubectl, DOCKER: docker };
@@ -42,7 +43,7 @@ export async function startKind(env: NodeJS.ProcessEnv): Promise<Cluster> {
       machine: env['E2E_MACHINE_ADDRESS'] || (await machineAddress(docker, env)),
       kubectl: (args, input) => execute(kubectl, [`--kubeconfig=${kubeconfig}`, ...args], input),
       loadImage: async (reference) => {
-        await execute(kind, ['load', 'docker-image', '--name', name, reference]);
+        await execute(kind, ['load', 'docker-image', '--name', name, '--nodes', nodes.join(), reference]);
       },
       ingress: () =>
         Promise.resolve({
