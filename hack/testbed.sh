@@ -5,7 +5,7 @@ set -euo pipefail
 
 declare -a packages=()
 type -P tmux >/dev/null || packages+=(tmux)
-if [[ -z ${CHROMIUM_BIN:-} ]] && ! type -P chromium chromium-browser google-chrome >/dev/null; then
+if [[ -z ${CHROMIUM_BIN:-} && -z $(type -P chromium chromium-browser google-chrome) ]]; then
   packages+=(chromium)
 fi
 ((${#packages[@]})) || exit 0
