@@ -32,6 +32,7 @@ const CHECKS: readonly CrossCheck[] = [
   enforcement,
   pricing,
   alerts,
+  metrics,
   cri,
   loopback,
 ];
@@ -163,6 +164,16 @@ function* alerts({ config, has }: CrossCheckContext): Iterable<Issue> {
     yield {
       path: ['alerts', 'webhooks'],
       message: 'have no effect without an admin section, which turns spend limits on',
+    };
+  }
+}
+
+function* metrics({ config }: CrossCheckContext): Iterable<Issue> {
+  const port = config.metrics?.port;
+  if (port !== undefined && port !== 0 && port === config.listen?.port) {
+    yield {
+      path: ['metrics', 'port'],
+      message: `is the port of listen: metrics need one of their own, such as ${port === 9464 ? 9465 : 9464}`,
     };
   }
 }

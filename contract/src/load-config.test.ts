@@ -38,14 +38,20 @@ describe('a valid file', () => {
       telemetry: { forward_to: [] },
       enforcement: { fail_closed_on_error: false, min_output_tokens: 1024, warn_at_percent: [75, 95] },
     });
-    for (const section of ['admin', 'pricing', 'load_test_mode', 'cri', 'login_notice'] as const) {
+    for (const section of ['admin', 'metrics', 'pricing', 'load_test_mode', 'cri', 'login_notice'] as const) {
       expect(config[section]).toBeUndefined();
     }
   });
 
   it('gets the defaults of optional sections', () => {
     const { config } = load(
-      documentWith({ admin: '{}', pricing: '{}', load_test_mode: '{ enabled: false }', cri: '{}' }),
+      documentWith({
+        admin: '{}',
+        metrics: '{}',
+        pricing: '{}',
+        load_test_mode: '{ enabled: false }',
+        cri: '{}',
+      }),
     );
     expect(config.admin).toEqual({
       read_keys: [],
@@ -56,6 +62,7 @@ describe('a valid file', () => {
       identity_retention_days: 90,
       group_limit_mode: 'min',
     });
+    expect(config.metrics).toEqual({ host: '0.0.0.0', port: 9464 });
     expect(config.pricing).toEqual({ multiplier: 1, overrides: [] });
     expect(config.load_test_mode).toEqual({ enabled: false, reply_tokens: 750, reply_seconds: 9.5 });
     expect(config.cri).toEqual({ enabled: false, audience: [], org_allowlist: [] });

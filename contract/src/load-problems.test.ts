@@ -13,6 +13,12 @@ describe('an invalid file', () => {
     ],
     ['a misspelt section', { timeout: '{}' }, { path: 'timeout', suggestion: 'timeouts' }],
     [
+      'metrics at the port of listen',
+      { listen: '{ host: 127.0.0.1, port: 9464 }', metrics: '{}' },
+      { path: 'metrics.port', message: expect.stringContaining('one of their own, such as 9465') },
+    ],
+    ['a misspelt key of metrics', { metrics: '{ prot: 1 }' }, { path: 'metrics.prot', suggestion: 'port' }],
+    [
       'a misspelt key',
       { listen: '{ hots: 127.0.0.1, public_url: "https://a.example" }' },
       { path: 'listen.hots', suggestion: 'host' },

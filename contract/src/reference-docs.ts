@@ -23,7 +23,7 @@ repeated, and does not touch keys. There is no escape: \`\${\` that begins neith
 \`# yaml-language-server: $schema=gateway.schema.json\`.
 
 **Reload.** SIGHUP, or a change of the file or of a file that it refers to, applies all changes without a restart, except
-for \`listen.host\`, \`listen.port\`, the presence of \`listen.tls\`, \`store\`, how long \`admin\` has things kept, and
+for \`listen.host\`, \`listen.port\`, the presence of \`listen.tls\`, \`store\`, \`metrics\`, how long \`admin\` has things kept, and
 \`limits.max_request_header_bytes\`.
 `;
 

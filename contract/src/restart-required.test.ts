@@ -11,6 +11,7 @@ it('names what a reload cannot apply', () => {
   const after = config({
     listen: '{ host: "::1", port: 1, tls: { cert: c, key: k } }',
     store: '{ postgres_url: postgres://other/x, password: p, max_connections: 9 }',
+    metrics: '{}',
     limits: '{ max_request_header_bytes: 1000, max_request_bytes: 1000 }',
   });
   expect(restartRequired(config(), after)).toEqual([
@@ -20,6 +21,7 @@ it('names what a reload cannot apply', () => {
     'store.postgres_url',
     'store.password',
     'store.max_connections',
+    'metrics',
     'limits.max_request_header_bytes',
   ]);
 });

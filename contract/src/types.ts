@@ -10,6 +10,7 @@ export type { GatewayConfig } from './schema/gateway-config.ts';
 export type { JsonObject, JsonValue } from './schema/json.ts';
 export type { ListenConfig, TlsConfig } from './schema/listen.ts';
 export type { ManagedConfig, PolicyConfig, PolicyMatch } from './schema/managed.ts';
+export type { MetricsConfig } from './schema/metrics.ts';
 export type { ModelConfig } from './schema/models.ts';
 export type { OidcProviderConfig } from './schema/oidc.ts';
 export type { CriConfig, LoadTestModeConfig } from './schema/reference-only.ts';

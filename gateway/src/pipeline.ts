@@ -1,5 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { GatewayConfig, OidcProviderConfig, UpstreamConfig } from '@claude-gateway/contract';
+import {
+  CATALOG,
+  type GatewayConfig,
+  type OidcProviderConfig,
+  type UpstreamConfig,
+} from '@claude-gateway/contract';
 import { StoreUnavailableError, type Store } from '@claude-gateway/prisma';
 import type { Dispatcher } from 'undici';
 import { createAdminRouter } from './admin/router.ts';
@@ -24,6 +29,7 @@ import { createProbesRouter } from './http/probes.ts';
 import { createAgent, type ProxyOptions } from './net/http-client.ts';
 import type { Audit } from './observe/audit.ts';
 import type { Log } from './observe/log.ts';
+import type { GatewayMetrics } from './observe/metrics/metrics.ts';
 import { Parts } from './parts.ts';
 import { livePolicy } from './policy-parts.ts';
 import { createPolicyRouter } from './policy/router.ts';
@@ -32,6 +38,7 @@ import type { Principal } from './principal.ts';
 import { budgetAlerts, capOptions, limitFeed } from './spend-parts.ts';
 import { createSpend, type Learned } from './spend/admission/admission.ts';
 import { compileCaps } from './spend/caps/compile.ts';
+import { countedLedger } from './spend/ledger/counted-ledger.ts';
 import type { ReplicaLedger } from './spend/ledger/replica-ledger.ts';
 import { createPriceBook } from './spend/prices/price-book.ts';
 import type { PrincipalLog } from './spend/principals.ts';
@@ -58,6 +65,8 @@ export interface Resources {
   readonly learned: Learned;
   readonly principals: PrincipalLog;
   readonly settingsFetches: SettingsFetchLog;
+  /** Absent: nothing is counted. */
+  readonly metrics: GatewayMetrics | undefined;
 }
 
 /** Everything that one configuration says, ready to serve. Immutable: a reload makes another one. */
@@ -92,7 +101,7 @@ export async function createRuntime(
 }
 
 async function compose(config: GatewayConfig, resources: Resources, parts: Parts): Promise<Runtime> {
-  const { store, audit, clock, version } = resources;
+  const { store, audit, clock, version, metrics } = resources;
   const publicUrl = publicUrlOf(config);
   const secrets = config.session.jwt_secret;
 
@@ -101,7 +110,11 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
   );
   const sealer = createSealer(secrets);
   const refreshTokens = createRefreshTokens(secrets);
-  const sessionParts = { secrets, ttlSeconds: Math.round(config.session.ttl_hours * 3600), issuer: publicUrl };
+  const sessionParts = {
+    secrets,
+    ttlSeconds: Math.round(config.session.ttl_hours * 3600),
+    issuer: publicUrl,
+  };
   const tokens = await parts.use('tokens', sessionParts, () => createTokens({ ...sessionParts, clock }));
   const authenticator = await parts.use(
     'authenticator',
@@ -116,9 +129,10 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
   );
   const caps = await limitFeed(config, resources, parts);
   const { alerts, charged } = await budgetAlerts(config, publicUrl, resources, parts);
+  metrics?.ledger.knowModels([...CATALOG, ...config.models].map(({ id }) => id));
   const spend = createSpend({
     caps: () => caps.current,
-    ledger: resources.ledger,
+    ledger: metrics === undefined ? resources.ledger : countedLedger(resources.ledger, metrics.ledger),
     prices: createPriceBook({
       pricing: config.pricing,
       models: config.models,
@@ -146,6 +160,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
     limits: config.limits,
     timeouts: config.timeouts,
     admission: spend,
+    counts: metrics?.inference,
   });
 
   const tokenExchange =

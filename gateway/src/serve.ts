@@ -9,6 +9,8 @@ import { watchFiles } from './http/watched-files.ts';
 import type { ProxyOptions } from './net/http-client.ts';
 import type { Audit } from './observe/audit.ts';
 import type { Log } from './observe/log.ts';
+import { createMetrics } from './observe/metrics/metrics.ts';
+import { MetricsServer } from './observe/metrics/server.ts';
 import { SettingsFetchLog } from './policy/settings-fetches.ts';
 import { createRuntime, publicUrlOf, type Resources, type Runtime } from './pipeline.ts';
 import { createLearned } from './spend/admission/admission.ts';
@@ -40,6 +42,7 @@ export class Gateway {
   readonly #store: Store;
   readonly #listener: Listener;
   readonly #resources: Resources;
+  readonly #metrics: MetricsServer | undefined;
   #version: ConfigurationVersion;
   #runtime: Runtime;
   #watcher: { close(): void } | undefined;
@@ -56,6 +59,7 @@ export class Gateway {
       resources: Resources;
       runtime: Runtime;
       listener: Listener;
+      metrics: MetricsServer | undefined;
     },
   ) {
     this.#options = options;
@@ -64,25 +68,44 @@ export class Gateway {
     this.#resources = started.resources;
     this.#runtime = started.runtime;
     this.#listener = started.listener;
+    this.#metrics = started.metrics;
     this.#watch();
   }
 
-  static async start(options: ServeOptions): Promise<Gateway> {
-    const { log, audit } = options;
-    const version = readConfiguration(options.configPath, options.env);
+  static async start(given: ServeOptions): Promise<Gateway> {
+    const { log } = given;
+    const version = readConfiguration(given.configPath, given.env);
     const { config } = version;
+    let listening: Listener | undefined;
+    let ledger: ReplicaLedger | undefined;
+    let policyRevision = (): bigint => 0n;
+    const metrics =
+      config.metrics === undefined
+        ? undefined
+        : createMetrics({
+            version: given.version,
+            sources: {
+              inFlight: () => listening?.inFlight ?? 0,
+              connections: () => listening?.connections() ?? Promise.resolve(0),
+              draining: () => listening?.draining ?? false,
+              openHolds: () => ledger?.open ?? 0,
+              queuedSettlements: () => ledger?.queued ?? 0,
+              policyRevision: () => policyRevision(),
+            },
+            now: Date.now,
+          });
+    const audit = metrics === undefined ? given.audit : metrics.events.watch(given.audit);
+    const options: ServeOptions = { ...given, audit };
     audit('config.load', { path: options.configPath, sha256: version.sha256 });
     for (const warning of version.warnings) log.warn({ path: warning.path }, warning.message);
 
     const clock = (): Date => new Date();
     const store = await openStore(storeOptions(config, log));
-    let ledger: ReplicaLedger | undefined;
     let runtime: Runtime | undefined;
+    let metricsServer: MetricsServer | undefined;
     try {
-      let isDraining = (): boolean => false;
-      let policyRevision = (): bigint => 0n;
       ledger = await ReplicaLedger.start({
-        store: store.ledger,
+        store: metrics === undefined ? store.ledger : metrics.transactions.watch(store.ledger),
         name: hostname(),
         version: options.version,
         policyRevision: () => policyRevision(),
@@ -101,7 +124,8 @@ export class Gateway {
         version: options.version,
         allowLoopback: options.allowLoopback,
         proxy: options.proxy,
-        isDraining: () => isDraining(),
+        isDraining: () => listening?.draining ?? false,
+        metrics,
       };
       runtime = await createRuntime(config, resources);
       ({ policyRevision } = runtime);
@@ -115,11 +139,16 @@ export class Gateway {
           maxHeaderBytes: config.limits.max_request_header_bytes,
           log,
           audit,
+          counts: metrics?.requests,
         },
         runtime.rules,
         runtime.handle,
       );
-      isDraining = () => listener.draining;
+      listening = listener;
+      if (metrics !== undefined && config.metrics !== undefined) {
+        metricsServer = await MetricsServer.start({ ...config.metrics, registry: metrics.registry });
+        log.info({ host: config.metrics.host, port: metricsServer.port }, 'serving metrics');
+      }
       const port = await listener.listen();
       log.info(
         {
@@ -132,10 +161,18 @@ export class Gateway {
         },
         'listening',
       );
-      const gateway = new Gateway(options, { version, store, resources, runtime, listener });
+      const gateway = new Gateway(options, {
+        version,
+        store,
+        resources,
+        runtime,
+        listener,
+        metrics: metricsServer,
+      });
       policyRevision = () => gateway.#runtime.policyRevision();
       return gateway;
     } catch (error) {
+      await metricsServer?.close();
       await runtime?.parts.close();
       await ledger?.close(0);
       await store.close();
@@ -169,6 +206,8 @@ export class Gateway {
     // What was used has to be in the budgets before this replica goes.
     const unsettled = await this.#resources.ledger.close(SETTLE_WITHIN_MS);
     await this.#store.close();
+    // Last: a replica that drains, or cannot settle, is still to be seen.
+    await this.#metrics?.close();
     this.#options.log.info({ cut, unsettled }, 'stopped');
     return cut;
   }

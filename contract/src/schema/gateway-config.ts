@@ -3,6 +3,7 @@ import { alertsSchema } from './alerts.ts';
 import { accessControlSchema, limitsSchema, rateLimitsSchema, timeoutsSchema } from './http-tuning.ts';
 import { listenSchema } from './listen.ts';
 import { managedSchema } from './managed.ts';
+import { metricsSchema } from './metrics.ts';
 import { autoIncludeBuiltinModelsSchema, modelsSchema } from './models.ts';
 import { oidcSchema } from './oidc.ts';
 import { criSchema, loadTestModeSchema } from './reference-only.ts';
@@ -40,6 +41,7 @@ export const sections = {
   rate_limits: rateLimitsSchema,
   shutdown: shutdownSchema,
   telemetry: telemetrySchema,
+  metrics: metricsSchema.optional(),
   admin: adminSchema.optional(),
   enforcement: enforcementSchema,
   pricing: pricingSchema.optional(),

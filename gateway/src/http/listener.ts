@@ -30,6 +30,16 @@ export interface ListenerRules {
   readonly maxUrlLength: number | undefined;
 }
 
+/** Told of every request that is over: quick, and never throws. */
+export interface RequestCounts {
+  /**
+   * @param target Path and query.
+   * @param status What the client was sent; 499 when it went before.
+   * @param durationMs From the request's arrival to the last byte of the answer.
+   */
+  answered(method: string | undefined, target: string, status: number, durationMs: number): void;
+}
+
 export interface ListenerOptions {
   readonly host: string;
   readonly port: number;
@@ -39,6 +49,7 @@ export interface ListenerOptions {
   readonly maxHeaderBytes: number | undefined;
   readonly log: Log;
   readonly audit: Audit;
+  readonly counts?: RequestCounts | undefined;
 }
 
 export type RequestHandler = (
@@ -124,6 +135,13 @@ export class Listener {
     return this.#inFlight.size;
   }
 
+  /** Open connections of clients, idle ones included. */
+  connections(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#server.getConnections((error, count) => (error === null ? resolve(count) : reject(error)));
+    });
+  }
+
   /** Puts new rules and a new handler in force for the next request. */
   update(rules: ListenerRules, handler: RequestHandler): void {
     this.#rules = rules;
@@ -171,7 +189,15 @@ export class Listener {
     setContext(request, context);
     response.setHeader('request-id', id);
     const entry = this.#inFlight.add(response);
-    response.once('close', () => this.#inFlight.delete(entry));
+    const { counts } = this.#options;
+    // Routers change it on their way.
+    const target = request.url ?? '';
+    response.once('close', () => {
+      this.#inFlight.delete(entry);
+      if (counts === undefined) return;
+      const status = response.headersSent ? response.statusCode : 499;
+      counts.answered(request.method, target, status, performance.now() - context.startedAt);
+    });
     if (this.#draining) response.shouldKeepAlive = false;
 
     const refusal = this.#refusal(request, clientAddress);

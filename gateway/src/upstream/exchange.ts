@@ -7,6 +7,7 @@ import { readField, scanBody, type ScannedBody } from './body-scanner.ts';
 import { Failover, type Candidate, type FailoverEvents, type NamedFailure } from './failover.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import type { Admission, InferenceDeps } from './inference.ts';
+import { outcomeOf } from './outcome.ts';
 import { refusalOf, refusalOfChain, type Refusal } from './refusal.ts';
 import { Relay, type Reached, type RelayEnding, type ResponseObserver } from './relay.ts';
 import { discardBody, readBody } from './request-body.ts';
@@ -29,7 +30,10 @@ export class Exchange implements FailoverEvents {
   #ending: RelayEnding = 'client_gone';
   #reached: Reached = 'nowhere';
   #over = false;
+  /** The upstream has said its last word. */
+  #relayed = false;
 
+  #streamed = false;
   #model: string | null = null;
   #upstream: string | null = null;
   #upstreamRequestId: string | null = null;
@@ -84,6 +88,8 @@ export class Exchange implements FailoverEvents {
 
   onRelayed(error?: Error): void {
     this.#ending = error === undefined ? 'complete' : 'upstream_cut';
+    this.#relayed = true;
+    this.#deps.counts?.attempted(this.#upstream ?? '', error === undefined ? 'success' : 'interrupted');
     if (error === undefined) return;
     this.#context.log.warn(
       { request_id: this.#context.id, upstream: this.#upstream, error: describeNetworkError(error) },
@@ -92,6 +98,7 @@ export class Exchange implements FailoverEvents {
   }
 
   onFailure(failure: NamedFailure): void {
+    this.#deps.counts?.attempted(failure.upstream, outcomeOf(failure));
     this.#context.log.warn(
       {
         request_id: this.#context.id,
@@ -103,6 +110,10 @@ export class Exchange implements FailoverEvents {
       },
       'upstream failed',
     );
+  }
+
+  onFailover({ upstream }: NamedFailure): void {
+    this.#deps.counts?.failedOver(upstream);
   }
 
   onRefused(failure: NamedFailure): void {
@@ -159,6 +170,7 @@ export class Exchange implements FailoverEvents {
       requestedModel,
       stream: fields.stream !== undefined && readMember(body, fields.stream) === true,
     };
+    this.#streamed = request.stream;
     const call = { context, principal, request, model: canonical, candidates };
     const admission = this.#path === '/v1/messages' ? deps.admission?.admit(call) : undefined;
     if (!(admission instanceof Promise)) {
@@ -234,9 +246,14 @@ export class Exchange implements FailoverEvents {
       this.#reached = 'unanswered';
       this.#upstream = waitingFor;
     }
+    const abandoned = waitingFor ?? (this.#reached === 'answered' && !this.#relayed ? this.#upstream : null);
+    if (abandoned !== null) this.#deps.counts?.attempted(abandoned, 'abandoned');
     this.#failover?.abort();
     this.#relay?.release();
     this.#tellEnd();
+
+    const durationMs = this.#elapsed();
+    this.#deps.counts?.ended(this.#streamed, this.#ending, this.#firstByteMs, durationMs);
 
     const { id, clientAddress, log } = this.#context;
     const line = {
@@ -247,7 +264,7 @@ export class Exchange implements FailoverEvents {
       upstream: this.#upstream,
       upstream_request_id: this.#upstreamRequestId,
       status: this.#status,
-      ms: Math.round(this.#elapsed()),
+      ms: Math.round(durationMs),
     };
     this.#deps.audit('inference', {
       ...line,

@@ -21,6 +21,8 @@ export interface FailoverEvents {
   onRelayed(error?: Error): void;
   /** One upstream failed; the next one is tried, or one of the two calls below follows. */
   onFailure(failure: NamedFailure): void;
+  /** The next upstream is asked instead. */
+  onFailover(failure: NamedFailure): void;
   /** The upstream refused the request itself: no other upstream would take it. */
   onRefused(failure: NamedFailure): void;
   /** @param failures One for each upstream, in order; never empty. */
@@ -135,6 +137,7 @@ export class Failover {
       return;
     }
     this.#failures.push(named);
+    if (index + 1 < this.#candidates.length) this.#events.onFailover(named);
     this.#try(index + 1, false);
   }
 }

@@ -6,6 +6,7 @@ import type { Principal } from '../principal.ts';
 import { Exchange } from './exchange.ts';
 import { Heartbeat } from './heartbeat.ts';
 import type { Candidate } from './failover.ts';
+import type { InferenceCounts } from './outcome.ts';
 import type { ResponseObserver } from './relay.ts';
 import type { InferencePath, InferenceRequest, Upstream } from './upstream.ts';
 
@@ -74,6 +75,7 @@ export interface InferenceDeps {
   };
   /** Absent: everything is admitted and nothing is metered. */
   readonly admission?: AdmissionControl;
+  readonly counts?: InferenceCounts | undefined;
   /** After how much silence a stream gets a ping. Default 15 000 ms. */
   readonly pingAfterMs?: number;
   /** How long a client may pause while it sends its body. Default 30 000 ms. */

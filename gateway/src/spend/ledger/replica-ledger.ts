@@ -218,6 +218,16 @@ export class ReplicaLedger implements Ledger {
     void this.#liveness.report();
   }
 
+  /** Requests that are not settled. */
+  get open(): number {
+    return this.#open.size;
+  }
+
+  /** Settlements that PostgreSQL has not taken. */
+  get queued(): number {
+    return this.#queue.length;
+  }
+
   /** Requests that are not settled, and settlements that PostgreSQL has not taken. */
   get pending(): number {
     return this.#open.size + this.#queue.length;
