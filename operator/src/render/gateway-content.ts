@@ -2,6 +2,7 @@ import type { ClaudeGateway } from '@claude-gateway/crds';
 import type { Content } from './document.ts';
 import { Field } from './field.ts';
 import { identityProviders, session, workloadIdentity, type SigningKeyFiles } from './identity.ts';
+import { metricsPortOf } from './metrics-port.ts';
 import { listen, network, store, telemetry } from './network.ts';
 import { admin, alerts, enforcement, pricing } from './spend.ts';
 import { models, upstreams } from './upstreams.ts';
@@ -27,6 +28,7 @@ export function gatewayContent(gateway: ClaudeGateway, signingKeys: SigningKeyFi
     login_notice: spec.at('loginNotice'),
     ...network(spec),
     telemetry: telemetry(spec),
+    metrics: { host: spec.at('listen').at('host'), port: metricsPortOf(gateway) },
     // Without this section there would be no limits at all.
     admin: admin(spec),
     enforcement: enforcement(spec),

@@ -13,11 +13,6 @@ export interface ChildInput {
   readonly image: string;
   /** Whether the API server has the kinds that it may not have. */
   readonly kinds: { readonly httpRoute: boolean; readonly serviceMonitor: boolean };
-  /**
-   * Port at which this gateway serves Prometheus metrics (path /metrics, plain HTTP). Absent: it serves none, and there is
-   * neither a port nor a ServiceMonitor for them.
-   */
-  readonly metricsPort?: number;
 }
 
 export interface Child {

@@ -46,7 +46,7 @@ it('makes the same of equal input', () => {
 it('makes nothing of kinds that the API server does not have', () => {
   const gateway = gatewayWith({ httpRoute: { parentRefs: [{ name: 'public' }] } });
   const kindsOf = (kinds: { httpRoute: boolean; serviceMonitor: boolean }): ResourceType[] =>
-    childrenOf(inputOf(gateway, { kinds, metricsPort: 9090 })).map(({ type }) => type);
+    childrenOf(inputOf(gateway, { kinds })).map(({ type }) => type);
   expect(kindsOf({ httpRoute: true, serviceMonitor: true })).toEqual(
     expect.arrayContaining([...OPTIONAL_CHILD_TYPES]),
   );

@@ -80,12 +80,16 @@ describe('deployment', () => {
     expect(readinessProbe.httpGet).toMatchObject({ path: '/readyz', scheme: 'HTTP' });
     const [tls] = of({ listen: { port: 8443, tls: { secretName: 'tls' } } }).template.spec.containers;
     expect(tls.readinessProbe.httpGet).toMatchObject({ path: '/readyz', scheme: 'HTTPS' });
-    expect(tls.ports).toMatchObject([{ name: 'http', containerPort: 8443 }]);
+    expect(tls.ports).toMatchObject([{ name: 'http', containerPort: 8443 }, { name: 'metrics' }]);
   });
 
-  it('has a port for metrics where the gateway serves some', () => {
-    const [{ ports }] = of({}, { metricsPort: 9090 }).template.spec.containers;
-    expect(ports.map(({ name }) => name)).toEqual(['http', 'metrics']);
+  it('has a port for metrics, which is never the port of everything else', () => {
+    const portsOf = (spec: object) => of(spec).template.spec.containers[0].ports;
+    expect(portsOf({})).toMatchObject([{ name: 'http' }, { name: 'metrics', containerPort: 9464 }]);
+    expect(portsOf({ listen: { port: 9464 } })).toMatchObject([
+      { name: 'http', containerPort: 9464 },
+      { name: 'metrics', containerPort: 9465 },
+    ]);
   });
 
   it('mounts every file at its path, and of Secrets of others only what is asked for', () => {

@@ -1,3 +1,4 @@
+import { metricsPortOf } from '../render/metrics-port.ts';
 import type { ChildInput } from './child.ts';
 import { CONFIG_KEY } from './config-map.ts';
 import { CONFIG_DIRECTORY, type Volumes } from './volumes.ts';
@@ -9,9 +10,10 @@ export const HTTP_PORT = 'http';
 
 /** The container that serves, before podTemplate. */
 export function gatewayContainer(
-  { gateway: { spec }, image, metricsPort }: ChildInput,
+  { gateway, image }: ChildInput,
   { volumeMounts }: Volumes,
 ): Readonly<Record<string, unknown>> {
+  const { spec } = gateway;
   const { listen } = spec;
   const probe = (path: string, timing: object) => ({
     httpGet: { path, port: HTTP_PORT, scheme: listen.tls === undefined ? 'HTTP' : 'HTTPS' },
@@ -24,9 +26,7 @@ export function gatewayContainer(
     args: ['--config', `${CONFIG_DIRECTORY}/${CONFIG_KEY}`],
     ports: [
       { name: HTTP_PORT, containerPort: listen.port, protocol: 'TCP' },
-      ...(metricsPort === undefined
-        ? []
-        : [{ name: 'metrics', containerPort: metricsPort, protocol: 'TCP' }]),
+      { name: 'metrics', containerPort: metricsPortOf(gateway), protocol: 'TCP' },
     ],
     // A start waits for PostgreSQL and for the identity providers.
     startupProbe: probe('/healthz', { periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 60 }),

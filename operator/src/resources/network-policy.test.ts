@@ -6,10 +6,13 @@ const of = (policy: object, more = {}) =>
   networkPolicy(inputOf(gatewayWith({ listen: { port: 8443 }, networkPolicy: policy }), more));
 const port = (number: number) => [{ protocol: 'TCP', port: number }];
 
+/** Whatever may reach the rest. */
+const METRICS = { ports: port(9464) };
+
 describe('networkPolicy', () => {
   it('lets everybody reach the port, and the pods reach everything', () => {
     const spec = specOf(of({}));
-    expect(spec).toMatchObject({ policyTypes: ['Ingress'], ingress: [{ ports: port(8443) }] });
+    expect(spec).toMatchObject({ policyTypes: ['Ingress'], ingress: [{ ports: port(8443) }, METRICS] });
     expect(spec).not.toHaveProperty('egress');
   });
 
@@ -19,14 +22,8 @@ describe('networkPolicy', () => {
 
   it('lets in whom it is told, and nobody of an empty list', () => {
     const from = [{ podSelector: {} }];
-    expect(specOf(of({ ingressFrom: from }))['ingress']).toEqual([{ from, ports: port(8443) }]);
-    expect(specOf(of({ ingressFrom: [] }))['ingress']).toEqual([]);
-  });
-
-  it('opens the port of metrics', () => {
-    expect(specOf(of({ ingressFrom: [] }, { metricsPort: 9090 }))['ingress']).toEqual([
-      { ports: port(9090) },
-    ]);
+    expect(specOf(of({ ingressFrom: from }))['ingress']).toEqual([{ from, ports: port(8443) }, METRICS]);
+    expect(specOf(of({ ingressFrom: [] }))['ingress']).toEqual([METRICS]);
   });
 
   it('limits egress when it is told to, to nothing too', () => {

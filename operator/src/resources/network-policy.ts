@@ -1,8 +1,9 @@
+import { metricsPortOf } from '../render/metrics-port.ts';
 import { child, selectorLabels, type Child, type ChildInput } from './child.ts';
 import { NETWORK_POLICIES } from './types.ts';
 
 /** None when it is switched off. Probes come from the node, which a NetworkPolicy never keeps out. */
-export function networkPolicy({ gateway, metricsPort }: ChildInput): Child | undefined {
+export function networkPolicy({ gateway }: ChildInput): Child | undefined {
   const { networkPolicy: wanted, listen } = gateway.spec;
   const { enabled, ingressFrom, egress } = wanted;
   if (!enabled) return undefined;
@@ -16,7 +17,8 @@ export function networkPolicy({ gateway, metricsPort }: ChildInput): Child | und
         ...(ingressFrom?.length === 0
           ? []
           : [{ ...(ingressFrom !== undefined && { from: ingressFrom }), ports: tcp(listen.port) }]),
-        ...(metricsPort === undefined ? [] : [{ ports: tcp(metricsPort) }]),
+        // From everywhere: nobody knows where monitoring runs, and there is nothing secret in metrics.
+        { ports: tcp(metricsPortOf(gateway)) },
       ],
       ...(egress !== undefined && { egress }),
     },

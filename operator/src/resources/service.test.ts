@@ -13,7 +13,7 @@ describe('service', () => {
   });
 
   it('leads to the port of the pods by its name, and to no other', () => {
-    const input = inputOf(gatewayWith({ service: { port: 8000 } }), { metricsPort: 9090 });
+    const input = inputOf(gatewayWith({ service: { port: 8000 } }));
     expect(specOf(service(input))['ports']).toEqual([
       { name: 'http', appProtocol: 'http', protocol: 'TCP', port: 8000, targetPort: 'http' },
     ]);

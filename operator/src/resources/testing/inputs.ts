@@ -91,7 +91,6 @@ export const CASES: readonly { readonly name: string; readonly input: ChildInput
           },
         },
       }),
-      { metricsPort: 9090 },
     ),
   },
   {
