@@ -1,5 +1,6 @@
-import { Histogram, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import { REQUEST_SECONDS, STREAM_SECONDS } from './buckets.ts';
+import { TallyHistogram, type Observations } from './tally-histogram.ts';
 import { TallyCounter } from './tally.ts';
 
 type Streamed = 'true' | 'false';
@@ -9,8 +10,8 @@ export class InferenceMetrics {
   readonly #attempts: TallyCounter<'upstream' | 'outcome'>;
   readonly #failovers: TallyCounter<'upstream'>;
   readonly #endings: TallyCounter<'ending' | 'streamed'>;
-  readonly #firstByte: Record<Streamed, Histogram.Internal<'streamed'>>;
-  readonly #duration: Record<Streamed, Histogram.Internal<'streamed'>>;
+  readonly #firstByte: Record<Streamed, Observations>;
+  readonly #duration: Record<Streamed, Observations>;
 
   constructor(registry: Registry) {
     this.#attempts = new TallyCounter({
@@ -31,23 +32,23 @@ export class InferenceMetrics {
       labelNames: ['ending', 'streamed'],
       registry,
     });
-    const firstByte = new Histogram({
+    const firstByte = new TallyHistogram({
       name: 'claude_gateway_inference_time_to_first_byte_seconds',
       help: 'Time from the arrival of a request for inference to the beginning of the answer of an upstream.',
       labelNames: ['streamed'],
       buckets: [...REQUEST_SECONDS, 30, 60],
-      registers: [registry],
+      registry,
     });
-    const duration = new Histogram({
+    const duration = new TallyHistogram({
       name: 'claude_gateway_inference_duration_seconds',
       help: 'Time from the arrival of a request for inference to the last byte of the answer of an upstream.',
       labelNames: ['streamed'],
       buckets: [...REQUEST_SECONDS, ...STREAM_SECONDS],
-      registers: [registry],
+      registry,
     });
-    const both = (histogram: Histogram<'streamed'>): Record<Streamed, Histogram.Internal<'streamed'>> => ({
-      true: histogram.labels('true'),
-      false: histogram.labels('false'),
+    const both = (histogram: TallyHistogram<'streamed'>): Record<Streamed, Observations> => ({
+      true: histogram.child('true'),
+      false: histogram.child('false'),
     });
     this.#firstByte = both(firstByte);
     this.#duration = both(duration);

@@ -1,7 +1,8 @@
-import { Histogram, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import { pathOf } from '../../http/request-target.ts';
 import { REQUEST_SECONDS, STREAM_SECONDS } from './buckets.ts';
 import { routeOf, type Route } from './route.ts';
+import { TallyHistogram, type Observations } from './tally-histogram.ts';
 import { TallyCounter, type Tally } from './tally.ts';
 
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
@@ -9,7 +10,7 @@ const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIO
 /** All requests, whatever they ask for. */
 export class RequestMetrics {
   readonly #requests: TallyCounter<'route' | 'method' | 'status'>;
-  readonly #duration: Histogram<'route'>;
+  readonly #duration: TallyHistogram<'route'>;
   readonly #routes = new Map<Route, RouteMetrics>();
 
   constructor(registry: Registry) {
@@ -19,12 +20,12 @@ export class RequestMetrics {
       labelNames: ['route', 'method', 'status'],
       registry,
     });
-    this.#duration = new Histogram({
+    this.#duration = new TallyHistogram({
       name: 'claude_gateway_http_request_duration_seconds',
       help: 'Time from the arrival of a request to the last byte of its answer, by route.',
       labelNames: ['route'],
       buckets: [...REQUEST_SECONDS, ...STREAM_SECONDS],
-      registers: [registry],
+      registry,
     });
   }
 
@@ -51,7 +52,7 @@ export class RequestMetrics {
   #route(name: Route): RouteMetrics {
     let route = this.#routes.get(name);
     if (route === undefined) {
-      route = { name, duration: this.#duration.labels(name), tallies: new Map() };
+      route = { name, duration: this.#duration.child(name), tallies: new Map() };
       this.#routes.set(name, route);
     }
     return route;
@@ -60,7 +61,7 @@ export class RequestMetrics {
 
 interface RouteMetrics {
   readonly name: Route;
-  readonly duration: Histogram.Internal<'route'>;
+  readonly duration: Observations;
   /** By method, then by the first digit of the status. */
   readonly tallies: Map<string, Tally[]>;
 }
