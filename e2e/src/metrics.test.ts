@@ -1,6 +1,10 @@
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { freePort, GatewayProcess, runGateway } from './harness/gateway-process.ts';
@@ -197,6 +201,65 @@ it('says nothing about anybody, and nothing that Prometheus would not take', asy
   const findings = `${stdout}${stderr}`.split('\n').filter((line) => /^claude_gateway|error/.test(line));
   expect(findings).toEqual([]);
 });
+
+const hasPrometheus = spawnSync('prometheus', ['--version']).status === 0;
+if (!hasPrometheus)
+  process.emitWarning('prometheus is not installed (apt-get install prometheus): its test is skipped');
+
+(hasPrometheus ? it : it.skip)(
+  'a real Prometheus scrapes it, and takes the rules of the docs',
+  async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'prometheus-'));
+    const rules = resolve(import.meta.dirname, '../../docs/prometheus-rules.yaml');
+    const config = join(directory, 'prometheus.yml');
+    writeFileSync(
+      config,
+      stringify({
+        global: { scrape_interval: '1s', evaluation_interval: '1s' },
+        rule_files: [rules],
+        scrape_configs: [{ job_name: 'gateway', static_configs: [{ targets: [`127.0.0.1:${port}`] }] }],
+      }),
+    );
+    const address = `127.0.0.1:${await freePort()}`;
+    const prometheus = spawn(
+      'prometheus',
+      [`--config.file=${config}`, `--storage.tsdb.path=${directory}/data`, `--web.listen-address=${address}`],
+      { stdio: 'ignore' },
+    );
+    const ask = async (path: string): Promise<unknown> => {
+      const deadline = Date.now() + PATIENCE_MS;
+      for (;;) {
+        const found = await fetch(`http://${address}/api/v1/${path}`)
+          .then((answer) => answer.json() as Promise<{ data: { result?: unknown[]; groups?: unknown[] } }>)
+          .then(({ data }) => data.result ?? data.groups ?? [])
+          .catch(() => []);
+        if (found.length > 0) return found;
+        if (Date.now() > deadline) throw new Error(`Prometheus has nothing about ${path}`);
+        await sleep(200);
+      }
+    };
+    try {
+      const query = (text: string) => ask(`query?query=${encodeURIComponent(text)}`);
+      expect(await query('up == 1')).toMatchObject([{ metric: { job: 'gateway' } }]);
+      const settled = await read('ledger_settlements_total{outcome="complete"}');
+      expect(await query('sum(claude_gateway_ledger_settlements_total)')).toMatchObject([
+        { value: [expect.any(Number), String(settled)] },
+      ]);
+      const quantile =
+        'histogram_quantile(0.5, sum by (le) (claude_gateway_inference_time_to_first_byte_seconds_bucket)) > 0';
+      expect(await query(quantile)).toHaveLength(1);
+      await query('sum(ALERTS) or vector(1)');
+      const [group] = (await ask('rules')) as [{ rules: readonly { health: string; name: string }[] }];
+      expect(group.rules.filter(({ health }) => health === 'err')).toEqual([]);
+      expect(group.rules.map(({ name }) => name)).toContain('ClaudeGatewayDatabaseDown');
+    } finally {
+      prometheus.kill('SIGKILL');
+      await once(prometheus, 'exit');
+      rmSync(directory, { recursive: true, force: true });
+    }
+  },
+  60_000,
+);
 
 it('is not on the public port', async () => {
   const answer = await fetch(`${stack.url}/metrics`);
