@@ -191,6 +191,8 @@ export class Platform {
     const pod = await GatewayProcess.start({
       ...document,
       listen: { ...document.listen, host: '127.0.0.1', port },
+      // Pods have an address each; here they share one.
+      metrics: { host: '127.0.0.1', port: 0 },
     });
     this.#pods.push(pod);
     return pod;
