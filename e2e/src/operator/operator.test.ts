@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { parse } from 'yaml';
 import { AdminClient } from '../spend/caps.ts';
 import { describeWithApiServer } from '../testbed/requirements.ts';
 import type { OperatorProcess } from './operator-process.ts';
@@ -12,6 +13,7 @@ describeWithApiServer()('the operator, on a real API server and a real database'
 
   beforeAll(async () => {
     platform = await Platform.start();
+    await platform.defineServiceMonitors();
     operator = await platform.operator();
   }, 120_000);
   afterAll(() => platform?.stop());
@@ -26,7 +28,7 @@ describeWithApiServer()('the operator, on a real API server and a real database'
   async function childrenOf(namespace: Namespace, gateway: string): Promise<Map<string, string>> {
     const kinds = [
       ...['ServiceAccount', 'ConfigMap', 'Secret', 'Service', 'Deployment', 'PodDisruptionBudget'],
-      ...['NetworkPolicy', 'Ingress', 'HorizontalPodAutoscaler'],
+      ...['NetworkPolicy', 'Ingress', 'HorizontalPodAutoscaler', 'ServiceMonitor'],
     ];
     const lists = await Promise.all(
       kinds.map(async (kind) => (await namespace.list(kind)).map((object) => ({ kind, ...object.metadata }))),
@@ -62,7 +64,13 @@ describeWithApiServer()('the operator, on a real API server and a real database'
       'Secret main-signing-keys',
       'Service main',
       'ServiceAccount main',
+      'ServiceMonitor main',
     ]);
+    const { endpoints } = (await namespace.get('ServiceMonitor', 'main')).spec as {
+      endpoints: { targetPort: number }[];
+    };
+    const config = (await namespace.get('ConfigMap', 'main-config')).data?.['gateway.yaml'];
+    expect(parse(config ?? '')).toMatchObject({ metrics: { port: endpoints[0]?.targetPort } });
     // Reconciled once more, by an edit that says nothing new about the children, and by another operator.
     await namespace.edit('ClaudeGateway', 'main', { metadata: { labels: { team: 'platform' } } });
     await operator.stop();

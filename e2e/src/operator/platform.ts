@@ -66,6 +66,7 @@ const PATHS: Readonly<Record<string, string>> = {
   NetworkPolicy: '/apis/networking.k8s.io/v1/namespaces/NS/networkpolicies',
   HorizontalPodAutoscaler: '/apis/autoscaling/v2/namespaces/NS/horizontalpodautoscalers',
   PodDisruptionBudget: '/apis/policy/v1/namespaces/NS/poddisruptionbudgets',
+  ServiceMonitor: '/apis/monitoring.coreos.com/v1/namespaces/NS/servicemonitors',
   Event: '/apis/events.k8s.io/v1/namespaces/NS/events',
   ...Object.fromEntries(
     KINDS.map(({ kind, plural }) => [kind, `/apis/claudegateway.dev/v1alpha1/namespaces/NS/${plural}`]),
@@ -124,6 +125,29 @@ export class Platform {
         async () => (await platform.server.call('GET', platform.#path(kind, 'default'))).status === 200,
       );
     return platform;
+  }
+
+  /** Has the API server know ServiceMonitors, as where the Prometheus operator runs, whatever they say. */
+  async defineServiceMonitors(): Promise<void> {
+    const schema = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
+    const name = 'servicemonitors.monitoring.coreos.com';
+    const definition = {
+      apiVersion: 'apiextensions.k8s.io/v1',
+      kind: 'CustomResourceDefinition',
+      metadata: { name },
+      spec: {
+        group: 'monitoring.coreos.com',
+        scope: 'Namespaced',
+        names: { kind: 'ServiceMonitor', plural: 'servicemonitors', singular: 'servicemonitor' },
+        versions: [{ name: 'v1', served: true, storage: true, schema: { openAPIV3Schema: schema } }],
+      },
+    };
+    must(
+      await this.server.apply(`/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${name}`, definition),
+    );
+    // Until then the answer is a text.
+    const served = () => this.server.call('GET', this.#path('ServiceMonitor', 'default'));
+    await until(async () => (await served().catch(() => undefined))?.status === 200);
   }
 
   async operator(name = 'operator-0', env: NodeJS.ProcessEnv = {}): Promise<OperatorProcess> {
