@@ -1,5 +1,5 @@
 import { expect } from '@jest/globals';
-import type { Browser } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { screenshot } from './browser.ts';
 import type { ClaudeCode } from './claude-code.ts';
 import type { Terminal } from './terminal.ts';
@@ -10,12 +10,32 @@ export interface SignInSite {
   readonly identityProvider: { readonly issuer: string };
 }
 
-/** From the first start of the client to "Connected", as a person does it. @returns the client's terminal. */
+/** Somebody, and how they tell the page of their identity provider who they are. */
+export interface Person {
+  readonly email: string;
+  identify(page: Page): Promise<void>;
+}
+
+/** Somebody whom the development identity provider knows. */
+function developer(name: string): Person {
+  return {
+    email: `${name}@corp.example`,
+    identify: (page) => page.locator(`button[name=user][value=${name}]`).click(),
+  };
+}
+
+/**
+ * From the first start of the client to "Connected", as a person does it.
+ *
+ * @param who A person, or the name of one whom the development identity provider knows.
+ * @returns the client's terminal.
+ */
 export async function logIn(
   machine: ClaudeCode,
-  person: string,
+  who: string | Person,
   { site, browser }: { site: SignInSite; browser: Browser },
 ): Promise<Terminal> {
+  const person = typeof who === 'string' ? developer(who) : who;
   const terminal = machine.open();
   try {
     await connect(terminal, person, { site, browser });
@@ -28,7 +48,7 @@ export async function logIn(
 
 async function connect(
   terminal: Terminal,
-  person: string,
+  person: Person,
   { site, browser }: { site: SignInSite; browser: Browser },
 ): Promise<void> {
   await terminal.waitFor(/Choose the text style/);
@@ -39,28 +59,30 @@ async function connect(
   const [, code = ''] = await terminal.pressUntil(['Enter'], /Code:\s+([A-Z]{4}-[A-Z]{4})/);
   await approve(code, person, { site, browser });
   // The account that approved comes back to the terminal: somebody tricked into another's sign-in notices here.
-  await terminal.waitFor(new RegExp(`Signed in to Cloud gateway as ${person}@corp\\.example`));
+  const email = person.email.replaceAll('.', '\\.');
+  await terminal.waitFor(new RegExp(`Signed in to Cloud gateway as ${email}`));
   await terminal.pressUntil(['Up'], /❯ Yes, continue/);
   await terminal.pressUntil(['Enter'], /Connected to Cloud gateway/);
 }
 
-/** What happens in the browser: compare the code, continue, pick who to be, read that it worked. */
+/** What happens in the browser: compare the code, continue, say who one is, read that it worked. */
 async function approve(
   code: string,
-  person: string,
+  person: Person,
   { site, browser }: { site: SignInSite; browser: Browser },
 ): Promise<void> {
+  const [name] = person.email.split('@');
   const context = await browser.newContext();
   const page = await context.newPage();
   await page.goto(`${site.url}/device?user_code=${code}`);
   expect(await page.getByText(code).count()).toBeGreaterThan(0);
-  await screenshot(page, `login-1-confirm-${person}`);
+  await screenshot(page, `login-1-confirm-${name}`);
   await page.locator('button[name=provider]').click();
   await page.waitForURL(`${site.identityProvider.issuer}/**`);
-  await screenshot(page, `login-2-identity-provider-${person}`);
-  await page.locator(`button[name=user][value=${person}]`).click();
+  await screenshot(page, `login-2-identity-provider-${name}`);
+  await person.identify(page);
   await page.waitForURL(`${site.url}/**`);
-  await screenshot(page, `login-3-signed-in-${person}`);
+  await screenshot(page, `login-3-signed-in-${name}`);
   expect(await page.locator('h1').innerText()).toBe('You are signed in');
   await context.close();
 }
