@@ -64,6 +64,7 @@ build containerd "$bin/cni" '' github.com/containernetworking/plugins/plugins/{m
 build coredns "$bin" '' github.com/coredns/coredns
 build contour "$bin" '' github.com/projectcontour/contour/cmd/contour
 build pause "$bin" '' .
+build dex-stand-in "$bin" '' .
 
 if [[ ! -x $bin/envoy ]]; then
   echo 'cluster: installing Envoy' >&2
