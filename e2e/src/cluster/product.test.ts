@@ -106,6 +106,17 @@ describeWithCluster()('the product, on a whole Kubernetes', () => {
       limits: [{ period: 'Daily', usd }],
     });
 
+  /** Names of the gateway's pods, without those that are on their way out: these still count as running. */
+  async function lastingPods(): Promise<string[]> {
+    const found = await kubectl('get', 'pods', '-l', 'app.kubernetes.io/component=gateway', '-o', 'json');
+    const { items } = JSON.parse(found) as {
+      items: { metadata: { name: string; deletionTimestamp?: string } }[];
+    };
+    return items.flatMap(({ metadata: { name, deletionTimestamp } }) =>
+      deletionTimestamp === undefined ? [name] : [],
+    );
+  }
+
   async function waitFor(what: string, condition: string, within = '150s'): Promise<void> {
     try {
       await kubectl('wait', what, `--for=${condition}`, `--timeout=${within}`);
@@ -219,18 +230,8 @@ describeWithCluster()('the product, on a whole Kubernetes', () => {
     await waitFor('deployment/main', 'jsonpath={.status.readyReplicas}=4');
     await kubectl('patch', 'claudegateway', 'main', '--type=merge', '-p', '{"spec":{"replicas":3}}');
 
-    const pods = async (): Promise<string[]> =>
-      (
-        await kubectl(
-          'get',
-          'pods',
-          '-l',
-          'app.kubernetes.io/component=gateway',
-          '-o',
-          'jsonpath={.items[?(@.status.phase=="Running")].metadata.name}',
-        )
-      ).split(' ');
-    const [first = '', second = ''] = await pods();
+    await waitFor('deployment/main', 'jsonpath={.status.replicas}=3');
+    const [first = '', second = ''] = await lastingPods();
     await kubectl('delete', 'pod', first, '--wait=false');
     await waitFor('deployment/main', 'jsonpath={.status.readyReplicas}=3');
     const eviction = {
