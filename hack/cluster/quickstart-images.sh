@@ -3,7 +3,8 @@
 # registry answers they are stand-ins, made here: PostgreSQL's own server in an image laid out as the official one, and
 # a small program in the place of dex (dex-stand-in/), which is in no package registry.
 #
-# The engine is DOCKER's; hack/image.sh with-engine brings one.
+# The engine is DOCKER's; hack/image.sh with-engine brings one. Another engine that reaches no registry, such as kind's,
+# gets them by `docker save` and `docker load`.
 set -euo pipefail
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 root=$here/../..

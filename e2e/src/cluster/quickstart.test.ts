@@ -13,7 +13,7 @@ import { findKubeProgram } from '../testbed/api-server.ts';
 import { openBrowser } from '../testbed/browser.ts';
 import { ClaudeCode } from '../testbed/claude-code.ts';
 import { logIn, type Person } from '../testbed/log-in.ts';
-import { startCluster, type Cluster } from './cluster.ts';
+import { clusterName, startCluster, type Cluster } from './cluster.ts';
 import { execute } from './execute.ts';
 import { describeWithCluster } from './requirements.ts';
 import { Shell } from './shell.ts';
@@ -43,6 +43,14 @@ function commandsIn(output: string): string[] {
 const placed = (command: string): string =>
   command.replaceAll(/THE-CHART|\bcharts\/claude-gateway(?=\s)/g, CHART);
 
+/** Sees to the images that the chart names. Whoever brings a cluster of their own has it pull them. */
+async function quickstartImages(): Promise<string[]> {
+  if (clusterName(process.env) === 'current') return [];
+  const script = join(ROOT, 'hack/cluster/quickstart-images.sh');
+  const printed = await execute(script, [], '', { ...process.env, NODE: process.execPath });
+  return printed.trim().split('\n');
+}
+
 /** Waits until it is so, or fails with the difference. */
 async function becomes(now: () => Promise<unknown>, expected: unknown): Promise<void> {
   for (const end = Date.now() + 30_000; Date.now() < end; await sleep(200)) {
@@ -62,19 +70,8 @@ describeWithCluster()('the quick start, as the documents tell people to run it',
   const values = join(directory, 'values.yaml');
 
   beforeAll(async () => {
+    const images = await quickstartImages();
     cluster = await startCluster();
-    // Whoever brings a cluster of their own has it pull what the chart names.
-    const images =
-      cluster.name === 'current-context'
-        ? []
-        : (
-            await execute(join(ROOT, 'hack/cluster/quickstart-images.sh'), [], '', {
-              ...process.env,
-              NODE: process.execPath,
-            })
-          )
-            .trim()
-            .split('\n');
     for (const image of [IMAGE, ...images]) await cluster.loadImage(image);
     // Each answer costs two cents.
     upstream = await startMessagesUpstream({ tokens: 4_000 });

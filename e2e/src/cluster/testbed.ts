@@ -62,10 +62,11 @@ export async function startTestbed(): Promise<Cluster> {
     loadImage: async (reference) => {
       const archive = join(directory, 'image.tar');
       await execute(process.env['DOCKER'] ?? 'docker', ['save', '--output', archive, reference]);
-      for (const node of NODES) {
+      const load = async (node: string): Promise<unknown> => {
         const socket = join(directory, node, 'containerd.sock');
-        await execute(program('ctr'), ['-a', socket, '-n', 'k8s.io', 'images', 'import', archive]);
-      }
+        return execute(program('ctr'), ['-a', socket, '-n', 'k8s.io', 'images', 'import', archive]);
+      };
+      await Promise.all(NODES.map(load));
       rmSync(archive);
     },
     ingress: () =>
