@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sees to it that the Docker engine has the images which the chart's quick start names, and prints those names. Where no
 # registry answers they are stand-ins, made here: PostgreSQL's own server in an image laid out as the official one, and
-# a small program in the place of dex (dex-stand-in/), which is in no package registry.
+# a small program in the place of dex (dex-stand-in/), which is in no package registry. A
+# stand-in stays until its image is removed, also where a registry answers later.
 #
 # The engine is DOCKER's; hack/image.sh with-engine brings one. Another engine that reaches no registry, such as kind's,
 # gets them by `docker save` and `docker load`.
