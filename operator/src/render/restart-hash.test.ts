@@ -19,12 +19,17 @@ const google = {
   listen: { tls: { secretName: 'tls' } },
 };
 
-function hash(more: object, resolved: Resolved = sampleValue, keys = SIGNING_KEYS.keys as readonly string[]) {
+function hash(
+  more: object,
+  resolved: Resolved = sampleValue,
+  keys = SIGNING_KEYS.keys as readonly string[],
+  uid = 'one',
+) {
   const rendered = renderConfig(gatewayWith({ ...least, ...google, ...more }), { ...SIGNING_KEYS, keys });
   const { config, problems } = checkConfig(rendered, sampleValue);
   if (config === undefined) throw new Error(JSON.stringify(problems));
   const loaded = checkConfig(rendered, resolved).config;
-  return restartHash(loaded ?? config, rendered, resolved);
+  return restartHash(loaded ?? config, rendered, resolved, uid);
 }
 
 const having =
@@ -61,4 +66,21 @@ it('does not change with what it takes over live', () => {
     [{}, sampleValue, ['k3', 'k2']],
   ];
   for (const change of changes) expect([change, hash(...change)]).toEqual([change, hash({})]);
+});
+
+it('is of one gateway, and stays', () => {
+  const [one, again, other] = ['one', 'one', 'other'].map((uid) =>
+    hash({}, sampleValue, SIGNING_KEYS.keys, uid),
+  );
+  expect(again).toBe(one);
+  expect(other).not.toBe(one);
+});
+
+it('takes long to guess, since it has the password of the database in it', () => {
+  const began = process.cpuUsage();
+  hash({}, sampleValue, SIGNING_KEYS.keys, 'never seen before');
+  const first = process.cpuUsage(began).user;
+  const later = process.cpuUsage();
+  hash({}, sampleValue, SIGNING_KEYS.keys, 'never seen before');
+  expect(first).toBeGreaterThan(2 * process.cpuUsage(later).user);
 });

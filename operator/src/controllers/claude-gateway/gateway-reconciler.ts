@@ -168,7 +168,11 @@ export class GatewayReconciler {
     return {
       problems: [],
       missing: [],
-      good: { rendered, config, restartHash: restartHash(config, rendered, resolved) },
+      good: {
+        rendered,
+        config,
+        restartHash: restartHash(config, rendered, resolved, gateway.metadata.uid ?? ''),
+      },
     };
   }
 
