@@ -144,8 +144,11 @@ describeWithApiServer()('the operator, on a real API server and a real database'
     );
     expect(message).toContain('later');
     expect(await namespace.exists('Deployment', 'main')).toBe(false);
+    await namespace.apply(everybody(namespace));
+    await namespace.condition('SpendPolicy', 'everybody', 'Enforced', 'False', 'GatewayNotAccepted');
     await namespace.secret('later', { url: namespace.databaseUrl });
     await namespace.condition('ClaudeGateway', 'main', 'Accepted', 'True');
+    await namespace.condition('SpendPolicy', 'everybody', 'Enforced', 'False', 'NoReplicas');
     await until(() => namespace.exists('Deployment', 'main'));
     const hash = async (): Promise<unknown> =>
       templateOf(await namespace.get('Deployment', 'main')).metadata.annotations[

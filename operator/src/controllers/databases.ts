@@ -31,6 +31,7 @@ export class Databases {
   readonly #connections = new Map<string, Connection>();
   readonly #byGateway = new Map<string, Connection>();
   readonly #problems = new Map<string, string>();
+  readonly #notAccepted = new Set<string>();
 
   constructor(options: DatabasesOptions) {
     this.#options = options;
@@ -45,6 +46,7 @@ export class Databases {
     const id = createHash('sha256')
       .update(JSON.stringify([target.url, target.username, target.password]))
       .digest('hex');
+    const wasNotAccepted = this.#notAccepted.delete(gateway);
     const present = this.#byGateway.get(gateway);
     if (present !== undefined && present.id !== id) await this.detach(gateway);
     const connection = this.#connections.get(id) ?? this.#connect(id, target);
@@ -52,21 +54,29 @@ export class Databases {
     this.#byGateway.set(gateway, connection);
     try {
       const { policies } = await connection.opening;
-      if (this.#problems.delete(gateway)) this.#options.onChange([gateway], 'all');
+      if (this.#problems.delete(gateway) || wasNotAccepted) this.#options.onChange([gateway], 'all');
       return policies;
     } catch (error) {
       if (this.#connections.get(id) === connection) this.#connections.delete(id);
       if (this.#byGateway.get(gateway) === connection) this.#byGateway.delete(gateway);
-      this.setProblem(gateway, (error as Error).message);
+      const { message } = error as Error;
+      if (this.#problems.get(gateway) !== message) {
+        this.#problems.set(gateway, message);
+        this.#options.onChange([gateway], 'all');
+      }
       throw error;
     }
   }
 
-  /** The gateway cannot be given a database for this reason. */
-  setProblem(gateway: string, problem: string): void {
-    if (this.#problems.get(gateway) === problem) return;
-    this.#problems.set(gateway, problem);
+  /** The gateway's spec never made sense: nobody knows its database. */
+  setNotAccepted(gateway: string): void {
+    if (this.#notAccepted.has(gateway)) return;
+    this.#notAccepted.add(gateway);
     this.#options.onChange([gateway], 'all');
+  }
+
+  isNotAccepted(gateway: string): boolean {
+    return this.#notAccepted.has(gateway);
   }
 
   /** The database of a gateway, where it is open. */
@@ -81,7 +91,9 @@ export class Databases {
 
   /** Whether it is known how things stand in the database of a gateway, or why not. */
   isKnown(gateway: string): boolean {
-    return this.problemOf(gateway) !== undefined || this.of(gateway)?.known === true;
+    return (
+      this.isNotAccepted(gateway) || this.problemOf(gateway) !== undefined || this.of(gateway)?.known === true
+    );
   }
 
   /** The gateways that share the database of this one, itself included. */
@@ -92,6 +104,7 @@ export class Databases {
   /** The gateway is gone, or has another database now. */
   async detach(gateway: string): Promise<void> {
     this.#problems.delete(gateway);
+    this.#notAccepted.delete(gateway);
     const connection = this.#byGateway.get(gateway);
     this.#byGateway.delete(gateway);
     if (connection === undefined || !connection.gateways.delete(gateway) || connection.gateways.size > 0)

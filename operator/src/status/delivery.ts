@@ -35,6 +35,13 @@ export function deliveryCondition<K extends PolicyKind>(
   }
   if (gateways.length === 0)
     return say('NotAccepted', 'Nothing is in force, since there is no gateway that it is for.');
+  const refused = gateways.filter(({ notAccepted }) => notAccepted).map(({ name }) => name);
+  if (refused.length > 0) {
+    return say(
+      'GatewayNotAccepted',
+      `Nothing is in force on ${listed(refused)}: the gateway itself is not accepted, see its conditions.`,
+    );
+  }
   const away = gateways.filter(({ problem }) => problem !== undefined);
   if (away.length > 0) {
     const each = away.map(({ name, problem }) => `${name}: ${problem}`);

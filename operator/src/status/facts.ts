@@ -47,6 +47,8 @@ export interface OnGateway {
   readonly revision: bigint | undefined;
   /** Live replicas, and the revision that each one runs. */
   readonly replicas: readonly { readonly policyRevision: bigint }[];
+  /** The gateway's own spec never made sense, so there is nobody who could run the policy. */
+  readonly notAccepted: boolean;
   /** Why the rows could not be written or read, for people. */
   readonly problem: string | undefined;
 }

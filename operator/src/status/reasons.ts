@@ -16,6 +16,7 @@ const DELIVERY = {
   Progressing: { status: 'False', severity: 'progress' },
   NoReplicas: { status: 'False', severity: 'progress' },
   NotAccepted: { status: 'False', severity: 'failure' },
+  GatewayNotAccepted: { status: 'False', severity: 'failure' },
   DatabaseUnavailable: { status: 'Unknown', severity: 'failure' },
 } as const satisfies Record<string, ReasonEntry>;
 

@@ -40,6 +40,7 @@ const main = (revision: bigint | undefined, ...revisions: bigint[]) => ({
   name: 'main',
   revision,
   replicas: revisions.map((policyRevision) => ({ policyRevision })),
+  notAccepted: false,
   problem: undefined as string | undefined,
 });
 
@@ -178,6 +179,13 @@ describe('the status of a spend policy', () => {
       'Unknown',
       'DatabaseUnavailable',
       /main: db:5432 does not answer/,
+    ],
+    [
+      'a gateway that is not accepted itself',
+      { gateways: [{ ...main(undefined), notAccepted: true }] },
+      'False',
+      'GatewayNotAccepted',
+      /^Nothing is in force on main: the gateway itself is not accepted/,
     ],
     [
       'a version with problems beside a good one',

@@ -95,7 +95,7 @@ export class GatewayReconciler {
         deployment = await this.#applyChildren(gateway, plan.good, migrated);
       } else if (databases.of(key) === undefined) {
         // Where it runs with an earlier spec, its policies are enforced all the same.
-        databases.setProblem(key, 'the gateway is not accepted: see its conditions');
+        databases.setNotAccepted(key);
       }
     } catch (error) {
       if (!(error instanceof ForeignObjectError)) throw error;

@@ -40,6 +40,7 @@ export function gather<T extends PolicyResource>(
         name,
         revision: database?.revisionOf(uid, compiled.fingerprint),
         replicas: database?.replicas ?? [],
+        notAccepted: databases.isNotAccepted(key),
         problem: databases.problemOf(key),
       };
     }),

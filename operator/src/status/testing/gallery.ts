@@ -172,6 +172,7 @@ const on = (name: string, revision: number | undefined, ...revisions: number[]):
   name,
   revision: revision === undefined ? undefined : BigInt(revision),
   replicas: replicas(...revisions),
+  notAccepted: false,
   problem: undefined,
 });
 
