@@ -189,4 +189,58 @@ describeWithApiServer()('the operator, on a real API server and a real database'
     await until(async () => !(await namespace.exists('SpendPolicy', 'everybody')));
     expect(await amounts()).toEqual([[], [], []]);
   }, 120_000);
+
+  it('writes no status anew when another operator takes over', async () => {
+    const namespace = await platform.namespace('takeover');
+    await namespace.apply(namespace.gatewayManifest());
+    await until(() => namespace.exists('Deployment', 'main'));
+    await platform.pod(namespace, 'main');
+    await namespace.apply(everybody(namespace));
+    for (const name of ['eng', 'sales', 'contractors']) {
+      const subject = { kind: 'Group', name };
+      const limits = [{ period: 'Weekly', usd: '50' }];
+      await namespace.apply(namespace.manifest('SpendPolicy', name, { subject, limits }));
+      const settings = { permissions: { deny: ['WebFetch'] } };
+      await namespace.apply(
+        namespace.manifest('ManagedSettings', name, { match: { groups: [name] }, settings }),
+      );
+    }
+    const versions = async (): Promise<Record<string, string>> => {
+      const policies = [
+        ...(await namespace.list('SpendPolicy')),
+        ...(await namespace.list('ManagedSettings')),
+      ];
+      return Object.fromEntries(
+        policies
+          .filter(({ metadata }) => metadata.name !== 'marker')
+          .map(({ kind, metadata: { name, resourceVersion } }) => [`${kind} ${name}`, resourceVersion]),
+      );
+    };
+    for (const name of ['everybody', 'eng', 'sales', 'contractors']) {
+      await namespace.condition('SpendPolicy', name, 'Enforced', 'True');
+      if (name !== 'everybody') await namespace.condition('ManagedSettings', name, 'Delivered', 'True');
+    }
+    // What was spent shows with the next reading of the database.
+    await until(async () =>
+      (await namespace.list('SpendPolicy')).every(
+        ({ status }) => (status as { nearest?: { spent?: string } }).nearest?.spent !== undefined,
+      ),
+    );
+    const before = await until(async () => {
+      const found = await versions();
+      await sleep(1_000);
+      return isDeepStrictEqual(found, await versions()) ? found : undefined;
+    });
+    expect(Object.keys(before)).toHaveLength(7);
+
+    await operator.stop();
+    operator = await platform.operator('operator-2');
+    // By the time that it has enforced something new it has been through everything.
+    const subject = { kind: 'User', name: 'alice@corp.example' };
+    const limits = [{ period: 'Daily', usd: '1' }];
+    await namespace.apply(namespace.manifest('SpendPolicy', 'marker', { subject, limits }));
+    await namespace.condition('SpendPolicy', 'marker', 'Enforced', 'True');
+    await sleep(1_000);
+    expect(await versions()).toEqual(before);
+  }, 120_000);
 });
