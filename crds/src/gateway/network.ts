@@ -17,11 +17,11 @@ import { exactlyOneOf, matching, withRules } from '../rules.ts';
 export const publicURL = text(
   512,
   matching(
-    /^https?:\/\/[^\s\/?#@]+(\/[^\s?#]*)?$/,
-    'write the origin that developers use, such as https://claude.corp.example, without credentials, query and fragment',
+    /^https?:\/\/[^\s\/?#@]+\/?$/,
+    'write the origin that developers use, such as https://claude.corp.example, without credentials, path, query and fragment',
   ),
 ).describe(
-  'The origin under which developers and browsers reach the gateway. Redirect URIs and the issuer of tokens are made from it.',
+  'The origin under which developers and browsers reach the gateway; a host of its own, since clients look for discovery and sign-in at the root. Redirect URIs and the issuer of tokens are made from it.',
 );
 
 export const listen = z

@@ -105,8 +105,9 @@ export const BREAKERS: Readonly<Record<string, readonly Breaker[] | undefined>> 
   'use letters, digits, dots, hyphens and underscores': text('-a', 'a b'),
   'use letters, digits or characters of _.:/=+-@': text('cost center', 'ä'),
   'choose a tag that does not begin with anthropic': text('anthropic-team', 'Anthropic'),
-  'write the origin that developers use, such as https://claude.corp.example, without credentials, query and fragment':
+  'write the origin that developers use, such as https://claude.corp.example, without credentials, path, query and fragment':
     text(
+      'https://corp.example/claude',
       'claude.corp.example',
       'https://a@corp.example',
       'https://corp.example/?a',

@@ -294,7 +294,7 @@ const everything: ClaudeGatewaySpecInput = {
 
 /** The other halves of what excludes each other above. */
 const otherwise: ClaudeGatewaySpecInput = {
-  publicURL: 'http://claude.corp.example/gateway',
+  publicURL: 'http://claude.corp.example:8080/',
   autoscaling: { minReplicas: 2, maxReplicas: 20, targetCPUUtilizationPercentage: 70 },
   podDisruptionBudget: { minAvailable: 1 },
   database: {

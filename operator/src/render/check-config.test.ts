@@ -144,9 +144,11 @@ it('says the path in gateway.yaml where no field can be told', () => {
 });
 
 it('says what is doubtful without refusing it', () => {
-  const { problems, warnings } = check({ publicURL: 'https://claude.corp.example/path' });
+  const { problems, warnings } = check({ telemetry: { resourceAttributes: { team: 'platform' } } });
   expect(problems).toEqual([]);
-  expect(warnings).toEqual([{ field: 'spec.publicURL', message: expect.stringContaining('has a path') }]);
+  expect(warnings).toEqual([
+    { field: 'spec.telemetry.resourceAttributes', message: expect.stringContaining('has no effect') },
+  ]);
 });
 
 it('allows loopback where podTemplate does', () => {

@@ -26,17 +26,6 @@ describe('httpRoute', () => {
     });
   });
 
-  it('takes the path of the public URL away', () => {
-    expect(specOf(of({ ...wanted, publicURL: 'https://corp.example/claude' }))).toMatchObject({
-      rules: [
-        {
-          matches: [{ path: { value: '/claude' } }],
-          filters: [{ type: 'URLRewrite', urlRewrite: { path: { replacePrefixMatch: '/' } } }],
-        },
-      ],
-    });
-  });
-
   it('names no host where the public URL has an address', () => {
     expect(specOf(of({ ...wanted, publicURL: 'http://192.0.2.1' }))).not.toHaveProperty('hostnames');
   });

@@ -1,5 +1,5 @@
 import { child, type Child, type ChildInput } from './child.ts';
-import { hostsOf, publicAddressOf } from './public-address.ts';
+import { hostsOf } from './public-address.ts';
 import { HTTP_ROUTES } from './types.ts';
 
 /**
@@ -11,18 +11,8 @@ export function httpRoute({ gateway, kinds }: ChildInput): Child | undefined {
   if (spec.httpRoute === undefined || !kinds.httpRoute) return undefined;
   const { parentRefs, hostnames, labels, annotations } = spec.httpRoute;
   const hosts = hostsOf(gateway, hostnames);
-  const { path } = publicAddressOf(gateway);
   const rule = {
-    matches: [{ path: { type: 'PathPrefix', value: path } }],
-    // The gateway itself answers at the root.
-    ...(path !== '/' && {
-      filters: [
-        {
-          type: 'URLRewrite',
-          urlRewrite: { path: { type: 'ReplacePrefixMatch', replacePrefixMatch: '/' } },
-        },
-      ],
-    }),
+    matches: [{ path: { type: 'PathPrefix', value: '/' } }],
     // Streams have no end that is known before; 0s is no limit. https://gateway-api.sigs.k8s.io/guides/http-timeouts
     timeouts: { request: '0s' },
     backendRefs: [{ name: metadata.name, port: spec.service.port }],

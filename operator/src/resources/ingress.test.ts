@@ -12,9 +12,9 @@ describe('ingress', () => {
     expect(of({})?.object.metadata.name).toBe('main');
   });
 
-  it('serves the host and the path of the public URL', () => {
-    expect(specOf(of({ publicURL: 'https://Corp.example:8443/claude/' }))).toMatchObject({
-      rules: [{ host: 'corp.example', http: { paths: [{ path: '/claude', pathType: 'Prefix' }] } }],
+  it('serves the host of the public URL', () => {
+    expect(specOf(of({ publicURL: 'https://Corp.example:8443/' }))).toMatchObject({
+      rules: [{ host: 'corp.example', http: { paths: [{ path: '/', pathType: 'Prefix' }] } }],
     });
   });
 

@@ -1,5 +1,5 @@
 import { child, type Child, type ChildInput } from './child.ts';
-import { hostsOf, publicAddressOf } from './public-address.ts';
+import { hostsOf } from './public-address.ts';
 import { INGRESSES } from './types.ts';
 
 /** Longest silence on a connection, in seconds: the first token of a long answer may take minutes. */
@@ -13,7 +13,7 @@ export function ingress(input: ChildInput): Child | undefined {
   const { className, tls, labels, annotations } = spec.ingress;
   const hosts = hostsOf(gateway, spec.ingress.hosts);
   const backend = { service: { name: metadata.name, port: { number: spec.service.port } } };
-  const http = { paths: [{ path: publicAddressOf(gateway).path, pathType: 'Prefix', backend }] };
+  const http = { paths: [{ path: '/', pathType: 'Prefix', backend }] };
   const content = {
     ...(className !== undefined && { ingressClassName: className }),
     ...(tls !== undefined && {

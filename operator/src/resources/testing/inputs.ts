@@ -97,7 +97,7 @@ export const CASES: readonly { readonly name: string; readonly input: ChildInput
     name: 'autoscaling',
     input: inputWithFiles(
       gatewayWith({
-        publicURL: 'https://corp.example/claude',
+        publicURL: 'https://corp.example',
         autoscaling: { maxReplicas: 20 },
         ingress: {},
         httpRoute: { parentRefs: [{ name: 'public' }] },
