@@ -9,8 +9,10 @@ import type { Account } from './account.ts';
 const RECALL_ROUNDS_MS = [25, 75, 200] as const;
 /** Within this of a recall the others keep nothing at hand of their own accord: no need to ask again. */
 const RECALL_EVERY_MS = 1_000;
-/** A request waits this long for PostgreSQL, in ms. The reference waits as long. */
+/** A request waits this long while PostgreSQL says nothing at all, in ms. The reference waits as long. */
 const PATIENCE_MS = 2_000;
+/** And this long where PostgreSQL is slow but answers, in ms: to serve it unheld could spend more than there is. */
+const LONGEST_WAIT_MS = 10_000;
 /** And so long while the ones before waited in vain. */
 const PATIENCE_WHILE_AWAY_MS = 100;
 /** Largest number of windows in one statement. */
@@ -41,7 +43,10 @@ interface Waiter {
   /** Everything that it counts as wanted in. */
   readonly wanted: Map<Account, bigint>;
   readonly resolve: (result: HoldResult) => void;
-  readonly patience: NodeJS.Timeout;
+  /** By the clock that timers go by, in ms. */
+  readonly since: number;
+  readonly patienceMs: number;
+  patience: NodeJS.Timeout | undefined;
   round: number;
 }
 
@@ -58,6 +63,8 @@ export class LeaseDesk {
   #paused = 0;
   /** PostgreSQL has not answered the last call, or not in time. */
   #away = false;
+  /** When PostgreSQL answered anything last, by the clock that timers go by, in ms. */
+  #heardAt = -Infinity;
   /** Grows with each call, at its start and at its end. */
   epoch = 0;
 
@@ -77,15 +84,12 @@ export class LeaseDesk {
         awaited: new Set(),
         wanted: new Map(),
         resolve,
-        patience: setTimeout(
-          () => {
-            this.#away ||= waiter.awaited.size > 0;
-            this.#end(waiter, { state: 'unavailable' });
-          },
-          this.#away ? PATIENCE_WHILE_AWAY_MS : PATIENCE_MS,
-        ),
+        since: performance.now(),
+        patienceMs: this.#away ? PATIENCE_WHILE_AWAY_MS : PATIENCE_MS,
+        patience: undefined,
         round: 0,
       };
+      this.#watch(waiter, waiter.patienceMs);
       this.#waiters.add(waiter);
       for (const need of needs) {
         const account = this.#deps.accountOf(need);
@@ -114,6 +118,27 @@ export class LeaseDesk {
     }
   }
 
+  #watch(waiter: Waiter, ms: number): void {
+    waiter.patience = setTimeout(() => {
+      // What came while this process was busy is read first.
+      setImmediate(() => this.#lookAt(waiter));
+    }, ms);
+  }
+
+  #lookAt(waiter: Waiter): void {
+    if (!this.#waiters.has(waiter)) return;
+    const at = performance.now();
+    // Between two rounds nobody waits for PostgreSQL.
+    const asking = waiter.awaited.size > 0;
+    const silentFor = asking ? at - Math.max(waiter.since, this.#heardAt) : 0;
+    if (silentFor < waiter.patienceMs && at - waiter.since < LONGEST_WAIT_MS) {
+      this.#watch(waiter, waiter.patienceMs - silentFor);
+      return;
+    }
+    this.#away ||= asking;
+    this.#end(waiter, { state: 'unavailable' });
+  }
+
   /** Asks for every window in which this request does not fit right now. */
   #ask(waiter: Waiter): void {
     for (const need of waiter.needs) {
@@ -121,6 +146,12 @@ export class LeaseDesk {
       const account = this.#deps.accountOf(need);
       waiter.awaited.add(account);
       this.#due.add(account);
+    }
+    if (waiter.awaited.size === 0) {
+      // What others here gave back meanwhile is enough, and no answer would come to say so.
+      const held = this.#deps.tryHold(waiter.id, waiter.needs);
+      if (held !== undefined) this.#end(waiter, held);
+      return;
     }
     this.#flush();
   }
@@ -144,6 +175,7 @@ export class LeaseDesk {
         const missing = this.#apply(accounts, await this.#lease(accounts));
         if (missing.length > 0) {
           await this.#deps.store.openWindows(missing.map(({ window }) => window));
+          this.#heardAt = performance.now();
           this.#apply(missing, await this.#lease(missing));
         }
         answered = true;
@@ -180,7 +212,9 @@ export class LeaseDesk {
         extra: need === 0n || at < account.tightUntil ? 0n : need * account.reserve(at),
       };
     });
-    return this.#deps.store.lease(this.#deps.replicaId, asks);
+    const answers = await this.#deps.store.lease(this.#deps.replicaId, asks);
+    this.#heardAt = performance.now();
+    return answers;
   }
 
   /** @returns accounts whose window does not exist. */

@@ -335,6 +335,40 @@ describe('PostgreSQL away', () => {
     expect(await settledState(window)).toEqual({ spent, held: 0n });
   });
 
+  it('holds a request with what another one gave back while replicas were asked', async () => {
+    const window = pool();
+    let release = (): void => undefined;
+    const other = await replica(1);
+    const ledger = await replica(0, {
+      wrap: (store) => ({
+        lease: async (id, asks) => {
+          const answer = await store.lease(id, asks);
+          // The answer is looked at first: too little, so the other replica is asked, and this one waits.
+          setTimeout(() => release(), 5);
+          return answer;
+        },
+      }),
+    });
+    const first = heldOf(await ledger.hold(randomUUID(), [need(window, 100n, 50n)]));
+    expect((await other.hold(randomUUID(), [need(window, 100n, 40n)])).state).toBe('held');
+    release = () => ledger.release(first);
+    expect((await ledger.hold(randomUUID(), [need(window, 100n, 45n)])).state).toBe('held');
+  });
+
+  it('waits for a database that is slow, and answers', async () => {
+    const slowly = async <T>(answer: Promise<T>): Promise<T> => {
+      await sleep(900);
+      return answer;
+    };
+    const ledger = await replica(0, {
+      wrap: (store) => ({
+        lease: (id, asks) => slowly(store.lease(id, asks)),
+        openWindows: (windows) => slowly(store.openWindows(windows)),
+      }),
+    });
+    expect((await ledger.hold(randomUUID(), [need(pool(), 100n, 50n)])).state).toBe('held');
+  });
+
   it('finds leases and returns again whose answer was lost', async () => {
     let losing = false;
     const losingAnswers = async <T>(work: Promise<T>): Promise<T> => {
