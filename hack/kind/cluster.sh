@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# A cluster of kind (Kubernetes in Docker) for end-to-end tests: two nodes that run pods, with Contour and an Envoy on
-# each for Ingress and Gateway API. Runs until its standard input ends, prints `ready` when it is, and deletes the cluster then.
+# A cluster of kind (Kubernetes in Docker) for end-to-end tests: two nodes that run pods, volumes, and Contour with
+# an Envoy on each for Ingress and Gateway API. Runs until its standard input ends, prints `ready` when it is, and
+# deletes the cluster then.
 #
 #   hack/kind/cluster.sh DIRECTORY NAME PORT
 #
@@ -55,6 +56,36 @@ manifest() {
   sed "${expressions[@]}" -e '/^kind: GatewayClass$/,/^---$/ s|^  name: example$|  name: contour|' "$file"
 }
 
+# Volumes for claims that name no class: directories made in advance, four a node.
+volumes() {
+  local node number
+  cat <<'YAML'
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: directories, annotations: {storageclass.kubernetes.io/is-default-class: "true"}}
+provisioner: kubernetes.io/no-provisioner
+volumeBindingMode: WaitForFirstConsumer
+YAML
+  for node in "$name-worker" "$name-worker2"; do
+    for number in 1 2 3 4; do
+      "$docker" exec "$node" mkdir -p -m 777 "/var/lib/volumes/$number"
+      cat <<YAML
+---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: $node-$number}
+spec:
+  capacity: {storage: 20Gi}
+  accessModes: [ReadWriteOnce]
+  persistentVolumeReclaimPolicy: Retain
+  storageClassName: directories
+  local: {path: /var/lib/volumes/$number}
+  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [$node]}]}]}}
+YAML
+    done
+  done
+}
+
 manifest >contour.yaml
 "$kind" delete cluster --name "$name" >>"$log" 2>&1
 cat >kind.yaml <<YAML
@@ -74,6 +105,11 @@ for image in ${E2E_CONTOUR_IMAGE:-} ${E2E_ENVOY_IMAGE:-}; do
   "$docker" image inspect "$image" >/dev/null 2>&1 || continue
   "$kind" load docker-image --name "$name" --nodes "$name-worker,$name-worker2" "$image" >>"$log" 2>&1
 done
+# A node image that was made without kind's own provisioner falls back to one whose volumes only root can write.
+if [[ $(kube get storageclass standard -o 'jsonpath={.provisioner}' --ignore-not-found) == kubernetes.io/host-path ]]; then
+  kube delete storageclass standard >>"$log" 2>&1
+  volumes | kube apply --server-side -f - >>"$log" 2>&1
+fi
 # The file has resources of kinds that it defines: those come later.
 soon kube apply --server-side -f contour.yaml
 soon kube apply --server-side -f - <<'YAML'
