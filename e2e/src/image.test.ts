@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { startIdentityProvider, startMessagesUpstream, startPostgres } from '@claude-gateway/dev';
 import { afterAll, afterEach, expect, it } from '@jest/globals';
 import { stringify } from 'yaml';
-import { freePort } from './harness/gateway-process.ts';
+import { freePort } from './harness/free-port.ts';
 import { describeWith } from './testbed/requirements.ts';
 
 const IMAGE = process.env['CLAUDE_GATEWAY_IMAGE'] ?? '';

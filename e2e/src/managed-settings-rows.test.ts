@@ -3,7 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openStore, type ManagedPolicyContent, type Store } from '@claude-gateway/prisma';
 import { mintBearer } from './harness/bearer.ts';
-import { freePort, GatewayProcess } from './harness/gateway-process.ts';
+import { freePort } from './harness/free-port.ts';
+import { GatewayProcess } from './harness/gateway-process.ts';
 import { startStack, type Stack } from './harness/stack.ts';
 
 let stack: Stack;

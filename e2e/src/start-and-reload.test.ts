@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { GatewayProcess } from './harness/gateway-process.ts';
-import { freePort, runGateway } from './harness/gateway-process.ts';
+import { freePort } from './harness/free-port.ts';
+import { runGateway } from './harness/gateway-process.ts';
 import { signIn } from './harness/sign-in.ts';
 import { startStack, type Stack } from './harness/stack.ts';
 

@@ -245,35 +245,13 @@ pause_image() {
   tar -C "$work" -cf pause.tar manifest.json "$config.json" layer.tar
 }
 
-# Volumes for claims that name no class: directories made in advance, four a node.
 volumes() {
-  local node number
-  cat <<'YAML'
-apiVersion: storage.k8s.io/v1
-kind: StorageClass
-metadata: {name: directories, annotations: {storageclass.kubernetes.io/is-default-class: "true"}}
-provisioner: kubernetes.io/no-provisioner
-volumeBindingMode: WaitForFirstConsumer
-YAML
+  local node pairs=()
   for node in "${nodes[@]}"; do
-    for number in 1 2 3 4; do
-      mkdir -p "$node/volumes/$number"
-      chmod 777 "$node/volumes/$number"
-      cat <<YAML
----
-apiVersion: v1
-kind: PersistentVolume
-metadata: {name: $node-$number}
-spec:
-  capacity: {storage: 20Gi}
-  accessModes: [ReadWriteOnce]
-  persistentVolumeReclaimPolicy: Retain
-  storageClassName: directories
-  local: {path: $state/$node/volumes/$number}
-  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [$node]}]}]}}
-YAML
-    done
+    mkdir -p -m 777 "$node"/volumes/{1,2,3,4}
+    pairs+=("$node=$state/$node/volumes")
   done
+  "$here/volumes.sh" "${pairs[@]}"
 }
 
 # ── ingress ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -56,34 +56,13 @@ manifest() {
   sed "${expressions[@]}" -e '/^kind: GatewayClass$/,/^---$/ s|^  name: example$|  name: contour|' "$file"
 }
 
-# Volumes for claims that name no class: directories made in advance, four a node.
 volumes() {
-  local node number
-  cat <<'YAML'
-apiVersion: storage.k8s.io/v1
-kind: StorageClass
-metadata: {name: directories, annotations: {storageclass.kubernetes.io/is-default-class: "true"}}
-provisioner: kubernetes.io/no-provisioner
-volumeBindingMode: WaitForFirstConsumer
-YAML
+  local node pairs=()
   for node in "$name-worker" "$name-worker2"; do
-    for number in 1 2 3 4; do
-      "$docker" exec "$node" mkdir -p -m 777 "/var/lib/volumes/$number"
-      cat <<YAML
----
-apiVersion: v1
-kind: PersistentVolume
-metadata: {name: $node-$number}
-spec:
-  capacity: {storage: 20Gi}
-  accessModes: [ReadWriteOnce]
-  persistentVolumeReclaimPolicy: Retain
-  storageClassName: directories
-  local: {path: /var/lib/volumes/$number}
-  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [$node]}]}]}}
-YAML
-    done
+    "$docker" exec "$node" mkdir -p -m 777 /var/lib/volumes/{1,2,3,4}
+    pairs+=("$node=/var/lib/volumes")
   done
+  "$here/../cluster/volumes.sh" "${pairs[@]}"
 }
 
 manifest >contour.yaml

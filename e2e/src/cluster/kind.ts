@@ -1,8 +1,9 @@
-import { createServer, type AddressInfo } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from '../harness/free-port.ts';
 import { findKubeProgram } from '../testbed/api-server.ts';
 import type { Cluster } from './cluster.ts';
+import { CONTOUR } from './contour.ts';
 import { execute } from './execute.ts';
 import { startScript } from './script.ts';
 import { takeSlot } from './slots.ts';
@@ -45,14 +46,7 @@ export async function startKind(env: NodeJS.ProcessEnv): Promise<Cluster> {
       loadImage: async (reference) => {
         await execute(kind, ['load', 'docker-image', '--name', name, '--nodes', nodes.join(), reference]);
       },
-      ingress: () =>
-        Promise.resolve({
-          address: '127.0.0.1',
-          port,
-          ingressClass: 'contour',
-          gatewayClass: 'contour',
-          gateway: { namespace: 'projectcontour', name: 'contour' },
-        }),
+      ingress: () => Promise.resolve({ ...CONTOUR, address: '127.0.0.1', port }),
       async stop() {
         await script.stop();
         slot.release();
@@ -62,14 +56,6 @@ export async function startKind(env: NodeJS.ProcessEnv): Promise<Cluster> {
     slot.release();
     throw error;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /**

@@ -2,6 +2,7 @@ import { readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { findKubeProgram } from '../testbed/api-server.ts';
 import type { Cluster } from './cluster.ts';
+import { CONTOUR } from './contour.ts';
 import { execute } from './execute.ts';
 import { startScript } from './script.ts';
 import { takeSlot } from './slots.ts';
@@ -69,15 +70,8 @@ export async function startTestbed(): Promise<Cluster> {
       await Promise.all(NODES.map(load));
       rmSync(archive);
     },
-    ingress: () =>
-      Promise.resolve({
-        address: `10.${200 + number}.0.2`,
-        // Contour has Envoy listen 8000 above the port of the Gateway.
-        port: 8080,
-        ingressClass: 'contour',
-        gatewayClass: 'contour',
-        gateway: { namespace: 'projectcontour', name: 'contour' },
-      }),
+    // Contour has Envoy listen 8000 above the port of the Gateway.
+    ingress: () => Promise.resolve({ ...CONTOUR, address: `10.${200 + number}.0.2`, port: 8080 }),
     async stop() {
       await script.stop();
       slot.release();

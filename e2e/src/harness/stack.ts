@@ -5,7 +5,8 @@ import {
   type RunningIdentityProvider,
   type RunningPostgres,
 } from '@claude-gateway/dev';
-import { freePort, GatewayProcess, type GatewayDocument } from './gateway-process.ts';
+import { freePort } from './free-port.ts';
+import { GatewayProcess, type GatewayDocument } from './gateway-process.ts';
 import { startRoundRobin } from './round-robin.ts';
 
 export interface Stack {

@@ -12,7 +12,8 @@ import {
   type RunningPostgres,
 } from '@claude-gateway/dev';
 import { parse } from 'yaml';
-import { freePort, GatewayProcess } from '../harness/gateway-process.ts';
+import { freePort } from '../harness/free-port.ts';
+import { GatewayProcess } from '../harness/gateway-process.ts';
 import { findKubeProgram, TestApiServer, type KubeAnswer } from '../testbed/api-server.ts';
 import { OperatorProcess } from './operator-process.ts';
 

@@ -1,11 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, request, type Dispatcher } from 'undici';
+import { freePort } from '../harness/free-port.ts';
 
 /**
  * A program of Kubernetes: in KUBE_BIN_DIR or KUBEBUILDER_ASSETS (envtest's convention), on PATH, or in the cache of
@@ -24,14 +24,6 @@ export function findKubeProgram(name: string, env: NodeJS.ProcessEnv = process.e
 export interface KubeAnswer {
   readonly status: number;
   readonly body: Readonly<Record<string, unknown>>;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** A real etcd and kube-apiserver on loopback, ready in seconds. There are no controllers: no pod ever runs. */
