@@ -184,6 +184,22 @@ describe('reload', () => {
     await gateway().until(() => reloads() === 4);
   });
 
+  it('takes a file that comes later than the configuration that names it', async () => {
+    const document = stack.document();
+    const late = join(directory, 'api-key');
+    const [upstream] = document.upstreams;
+    gateway().reconfigure({
+      ...document,
+      upstreams: [{ ...upstream, auth: { api_key: `\${file:${late}}` } }],
+    });
+    await gateway().until((line) => line['evt'] === 'config.reject' && JSON.stringify(line).includes(late));
+    const before = reloads();
+    writeFileSync(late, 'sk-ant-late');
+    await gateway().until(() => reloads() === before + 1);
+    gateway().reconfigure(document);
+    await gateway().until(() => reloads() === before + 2);
+  });
+
   it('names what needs a restart', async () => {
     const document = stack.document();
     gateway().reconfigure({ ...document, listen: { ...document.listen, port: 1 } });

@@ -2,11 +2,12 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { createHash } from 'node:crypto';
 import { ConfigError, loadConfig, unsupportedSections, type LoadedConfig } from '@claude-gateway/contract';
+import type { FileContents } from './http/watched-files.ts';
 
 /** One version of the configuration, and what it was read from. */
 export interface ConfigurationVersion extends LoadedConfig {
-  /** The file and every file that a `${file:…}` in it names. */
-  readonly files: readonly string[];
+  /** What was read: the file and every file that a `${file:…}` in it names. */
+  readonly files: FileContents;
   /** Of the file's text, for the audit. */
   readonly sha256: string;
 }
@@ -14,18 +15,26 @@ export interface ConfigurationVersion extends LoadedConfig {
 /**
  * Reads gateway.yaml.
  *
+ * @param files Where to note what is read, and what is named and cannot be read: of a version that is refused, too.
  * @throws Error naming the file when it cannot be read; ConfigError with every problem when it cannot be used.
  */
-export function readConfiguration(path: string, env: NodeJS.ProcessEnv): ConfigurationVersion {
+export function readConfiguration(
+  path: string,
+  env: NodeJS.ProcessEnv,
+  files = new Map<string, string | undefined>(),
+): ConfigurationVersion {
   const file = resolve(path);
   const text = readText(file);
-  const files = [file];
+  files.set(file, text);
   const loaded = loadConfig(text, {
     env,
     path,
     readFile: (name) => {
-      files.push(resolve(name));
-      return readFileSync(name, 'utf8');
+      const named = resolve(name);
+      files.set(named, undefined);
+      const content = readFileSync(named, 'utf8');
+      files.set(named, content);
+      return content;
     },
   });
   const unsupported = unsupportedSections(loaded.config);

@@ -5,7 +5,7 @@ import { ConfigError, restartRequired } from '@claude-gateway/contract';
 import { openStore, StoreUnavailableError, type Store } from '@claude-gateway/prisma';
 import { readConfiguration, type ConfigurationVersion } from './configuration-source.ts';
 import { Listener } from './http/listener.ts';
-import { watchFiles } from './http/watched-files.ts';
+import { contentsOf, watchFiles, type FileContents } from './http/watched-files.ts';
 import type { ProxyOptions } from './net/http-client.ts';
 import type { Audit } from './observe/audit.ts';
 import type { Log } from './observe/log.ts';
@@ -215,8 +215,9 @@ export class Gateway {
   async #reload(): Promise<void> {
     const { log, audit, configPath, env } = this.#options;
     clearTimeout(this.#retry);
+    const read = new Map<string, string | undefined>();
     try {
-      const version = readConfiguration(configPath, env);
+      const version = readConfiguration(configPath, env, read);
       const runtime = await createRuntime(version.config, this.#resources, this.#runtime);
       const previous = { version: this.#version, runtime: this.#runtime };
       this.#version = version;
@@ -237,6 +238,8 @@ export class Gateway {
         'the new configuration was refused; the old one stays in force',
       );
       audit('config.reject', { path: configPath, reason });
+      // A file that it names may come later: the kubelet updates one volume after the other.
+      this.#watchConfiguration(new Map([...this.#version.files, ...read]));
       // A file with a problem waits for its next edit; an identity provider that was away may be back.
       if (!(error instanceof ConfigError)) {
         this.#retry = setTimeout(() => void this.reload(), RELOAD_RETRY_MS);
@@ -245,12 +248,16 @@ export class Gateway {
   }
 
   #watch(): void {
-    this.#watcher?.close();
-    this.#watcher = watchFiles(this.#version.files, () => void this.reload());
+    this.#watchConfiguration(this.#version.files);
     this.#tlsWatcher?.close();
     const { tls } = this.#version.config.listen;
     if (tls !== undefined)
-      this.#tlsWatcher = watchFiles([tls.cert, tls.key], () => this.#reloadCertificate(tls));
+      this.#tlsWatcher = watchFiles(contentsOf([tls.cert, tls.key]), () => this.#reloadCertificate(tls));
+  }
+
+  #watchConfiguration(files: FileContents): void {
+    this.#watcher?.close();
+    this.#watcher = watchFiles(files, () => void this.reload());
   }
 
   #reloadCertificate(tls: { cert: string; key: string }): void {

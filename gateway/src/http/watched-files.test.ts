@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, utimesSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { watchFiles } from './watched-files.ts';
+import { contentsOf, watchFiles } from './watched-files.ts';
 
 const cleanups: (() => void)[] = [];
 afterEach(() => {
@@ -16,9 +16,9 @@ function directory(): string {
   return path;
 }
 
-function watching(paths: string[], pollMs?: number): { changes: () => number } {
+function watching(paths: string[], pollMs?: number, read = contentsOf(paths)): { changes: () => number } {
   let changes = 0;
-  const watcher = watchFiles(paths, () => changes++, pollMs);
+  const watcher = watchFiles(read, () => changes++, pollMs);
   cleanups.unshift(() => watcher.close());
   return { changes: () => changes };
 }
@@ -62,5 +62,23 @@ it('waits while a file is missing', async () => {
   await sleep(300);
   expect(changes()).toBe(0);
   writeFileSync(file, 'two');
+  await until(() => changes() === 1);
+});
+
+it('notices another file while one is missing, and the missing one when it comes', async () => {
+  const path = directory();
+  const [file, later] = [join(path, 'a.yaml'), join(path, 'later')];
+  writeFileSync(file, 'one');
+  const { changes } = watching([file, later], 50);
+  writeFileSync(file, 'two');
+  await until(() => changes() === 1);
+  writeFileSync(later, 'here');
+  await until(() => changes() === 2);
+});
+
+it('notices what changed between the reading and the watching', async () => {
+  const file = join(directory(), 'a.yaml');
+  writeFileSync(file, 'two');
+  const { changes } = watching([file], 60_000, new Map([[file, 'one']]));
   await until(() => changes() === 1);
 });
