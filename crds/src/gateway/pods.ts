@@ -153,6 +153,9 @@ export const networkPolicy = z
     ingressFrom: atomicList(document(), 64)
       .optional()
       .describe('Peers (NetworkPolicyPeer) that may reach the port of the gateway. Everybody when left out.'),
+    metricsFrom: atomicList(document(), 64)
+      .optional()
+      .describe('Peers (NetworkPolicyPeer) that may reach the port of its metrics. Everybody when left out.'),
     egress: atomicList(document(), 64)
       .optional()
       .describe('Rules (NetworkPolicyEgressRule) for what the pods may reach. Everything when left out.'),

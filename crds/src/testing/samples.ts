@@ -38,6 +38,7 @@ const everything: ClaudeGatewaySpecInput = {
   networkPolicy: {
     enabled: true,
     ingressFrom: [{ namespaceSelector: { matchLabels: { name: 'ingress' } } }],
+    metricsFrom: [{ namespaceSelector: { matchLabels: { name: 'monitoring' } } }],
     egress: [{ to: [{ ipBlock: { cidr: '10.0.0.0/8' } }] }],
   },
   monitoring: { serviceMonitor: true, interval: '15s', labels: { release: 'prometheus' } },

@@ -6,7 +6,7 @@ const of = (policy: object, more = {}) =>
   networkPolicy(inputOf(gatewayWith({ listen: { port: 8443 }, networkPolicy: policy }), more));
 const port = (number: number) => [{ protocol: 'TCP', port: number }];
 
-/** Whatever may reach the rest. */
+/** Unless it is told otherwise. */
 const METRICS = { ports: port(9464) };
 
 describe('networkPolicy', () => {
@@ -24,6 +24,11 @@ describe('networkPolicy', () => {
     const from = [{ podSelector: {} }];
     expect(specOf(of({ ingressFrom: from }))['ingress']).toEqual([{ from, ports: port(8443) }, METRICS]);
     expect(specOf(of({ ingressFrom: [] }))['ingress']).toEqual([METRICS]);
+    expect(specOf(of({ metricsFrom: from }))['ingress']).toEqual([
+      { ports: port(8443) },
+      { from, ...METRICS },
+    ]);
+    expect(specOf(of({ ingressFrom: [], metricsFrom: [] }))['ingress']).toEqual([]);
   });
 
   it('limits egress when it is told to, to nothing too', () => {
