@@ -7,8 +7,8 @@ import type { Principal } from '../../principal.ts';
 import { RecentMap } from '../../recent-map.ts';
 import { InvalidToken, type Tokens } from './tokens.ts';
 
-/** Tokens remembered per replica: some 10 MB when full. */
-const DEFAULT_CACHE_SIZE = 10_000;
+/** Tokens remembered per replica, of which those of 15,000 people stay: some 30 MB when full. */
+const DEFAULT_CACHE_SIZE = 30_000;
 
 export interface AuthenticatorOptions {
   readonly tokens: Tokens;
