@@ -4,8 +4,8 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writ
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startIdentityProvider, startPostgres } from '@claude-gateway/dev';
-import { claudeCodeBinary, freePort, signIn } from '@claude-gateway/e2e';
+import { freePort, startIdentityProvider, startPostgres } from '@claude-gateway/dev';
+import { claudeCodeBinary, signIn } from '@claude-gateway/e2e';
 import { pin } from './process-stats.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
