@@ -1,3 +1,5 @@
+export { ApiServer, findKubeProgram, type ApiServerAccess } from './api-server.ts';
+export { freePort } from './free-port.ts';
 export { startPostgres, type PostgresOptions, type RunningPostgres } from './postgres.ts';
 export { findPostgres } from './postgres-binaries.ts';
 export {

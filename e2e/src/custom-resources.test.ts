@@ -2,10 +2,11 @@ import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { readFileSync, readdirSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { findKubeProgram } from '@claude-gateway/dev';
 import { parse, parseAllDocuments } from 'yaml';
 import { KINDS, ManifestError, parseManifest, type ResourceKind } from '@claude-gateway/crds';
 import { casesOf, SAMPLES, type Case } from '@claude-gateway/crds/testing';
-import { TestApiServer, findKubeProgram, type KubeAnswer } from './testbed/api-server.ts';
+import { TestApiServer, type KubeAnswer } from './testbed/api-server.ts';
 import { describeWithApiServer } from './testbed/requirements.ts';
 
 const GROUP = '/apis/claudegateway.dev/v1alpha1/namespaces/claude';
@@ -256,9 +257,9 @@ describeWithApiServer()('the custom resources, on a real API server', () => {
         kubectl,
         [
           '--kubeconfig',
-          server.kubeconfig(),
+          server.kubeconfigFile(),
           '--cache-dir',
-          `${server.kubeconfig()}.cache`,
+          `${server.kubeconfigFile()}.cache`,
           '-n',
           'claude',
           'get',

@@ -4,10 +4,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startIdentityProvider, startMessagesUpstream, startPostgres } from '@claude-gateway/dev';
+import { freePort, startIdentityProvider, startMessagesUpstream, startPostgres } from '@claude-gateway/dev';
 import { afterAll, afterEach, expect, it } from '@jest/globals';
 import { stringify } from 'yaml';
-import { freePort } from './harness/free-port.ts';
 import { describeWith } from './testbed/requirements.ts';
 
 const IMAGE = process.env['CLAUDE_GATEWAY_IMAGE'] ?? '';

@@ -1,6 +1,5 @@
 /** What the benchmarks need of the end-to-end harness. */
 export { mintBearer } from './harness/bearer.ts';
-export { freePort } from './harness/free-port.ts';
 export { signIn, type Tokens } from './harness/sign-in.ts';
 export { CLAUDE_CODE_VERSION, claudeCodeBinary } from './testbed/claude-code.ts';
 export { AdminClient, type Cap } from './spend/caps.ts';

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '@claude-gateway/dev';
 import { openStore, type ManagedPolicyContent, type Store } from '@claude-gateway/prisma';
 import { mintBearer } from './harness/bearer.ts';
-import { freePort } from './harness/free-port.ts';
 import { GatewayProcess } from './harness/gateway-process.ts';
 import { startStack, type Stack } from './harness/stack.ts';
 

@@ -2,9 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from '@claude-gateway/dev';
 import { stringify } from 'yaml';
 import type { GatewayProcess } from './harness/gateway-process.ts';
-import { freePort } from './harness/free-port.ts';
 import { runGateway } from './harness/gateway-process.ts';
 import { signIn } from './harness/sign-in.ts';
 import { startStack, type Stack } from './harness/stack.ts';
@@ -187,11 +187,9 @@ describe('reload', () => {
   it('takes a file that comes later than the configuration that names it', async () => {
     const document = stack.document();
     const late = join(directory, 'api-key');
-    const [upstream] = document.upstreams;
-    gateway().reconfigure({
-      ...document,
-      upstreams: [{ ...upstream, auth: { api_key: `\${file:${late}}` } }],
-    });
+    const [upstream] = document['upstreams'] as object[];
+    const auth = { api_key: `\${file:${late}}` };
+    gateway().reconfigure({ ...document, upstreams: [{ ...upstream, auth }] });
     await gateway().until((line) => line['evt'] === 'config.reject' && JSON.stringify(line).includes(late));
     const before = reloads();
     writeFileSync(late, 'sk-ant-late');

@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { findKubeProgram } from '@claude-gateway/dev';
 import { parseAllDocuments } from 'yaml';
-import { findKubeProgram } from '../testbed/api-server.ts';
 
 export const CHART = fileURLToPath(new URL('../../../charts/claude-gateway/', import.meta.url));
 

@@ -73,7 +73,7 @@ describeWithHelm(['etcd', 'kube-apiserver'], (helm) => {
   });
 
   const run = async (...args: readonly string[]): Promise<HelmAnswer> => {
-    const answer = await helm.run([...args, '-n', 'claude'], server.kubeconfig());
+    const answer = await helm.run([...args, '-n', 'claude'], server.kubeconfigFile());
     if (answer.code !== 0) throw new Error(`helm ${args[0]}: ${answer.stderr}`);
     return answer;
   };

@@ -61,7 +61,7 @@ describeWithHelm(['etcd', 'kube-apiserver'], (helm) => {
     server = await TestApiServer.start();
     for (const name of ['one', 'two', 'team', 'other']) await makeNamespace(server, name);
     const install = async (...args: readonly string[]): Promise<void> => {
-      const { code, stderr } = await helm.run(['install', 'test', CHART, ...args], server.kubeconfig());
+      const { code, stderr } = await helm.run(['install', 'test', CHART, ...args], server.kubeconfigFile());
       if (code !== 0) throw new Error(stderr);
     };
     await install('-n', 'one', '--set', 'watchNamespaces={team,one}');

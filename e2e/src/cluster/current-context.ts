@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findKubeProgram } from '../testbed/api-server.ts';
+import { findKubeProgram } from '@claude-gateway/dev';
 import type { Cluster, ClusterIngress } from './cluster.ts';
 import { execute } from './execute.ts';
 

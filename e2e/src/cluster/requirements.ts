@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { describe } from '@jest/globals';
-import { findKubeProgram } from '../testbed/api-server.ts';
+import { findKubeProgram } from '@claude-gateway/dev';
 import { clusterName } from './cluster.ts';
 import { CURRENT_CONTEXT_SETTINGS } from './current-context.ts';
 import { KIND_PROGRAMS } from './kind.ts';

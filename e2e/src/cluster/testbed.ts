@@ -1,6 +1,6 @@
 import { readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { findKubeProgram } from '../testbed/api-server.ts';
+import { findKubeProgram } from '@claude-gateway/dev';
 import type { Cluster } from './cluster.ts';
 import { CONTOUR } from './contour.ts';
 import { execute } from './execute.ts';

@@ -1,11 +1,11 @@
 import {
+  freePort,
   startIdentityProvider,
   startMessagesUpstream,
   startPostgres,
   type RunningIdentityProvider,
   type RunningPostgres,
 } from '@claude-gateway/dev';
-import { freePort } from './free-port.ts';
 import { GatewayProcess, type GatewayDocument } from './gateway-process.ts';
 import { startRoundRobin } from './round-robin.ts';
 

@@ -5,6 +5,8 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KINDS } from '@claude-gateway/crds';
 import {
+  findKubeProgram,
+  freePort,
   startIdentityProvider,
   startMessagesUpstream,
   startPostgres,
@@ -12,9 +14,8 @@ import {
   type RunningPostgres,
 } from '@claude-gateway/dev';
 import { parse } from 'yaml';
-import { freePort } from '../harness/free-port.ts';
 import { GatewayProcess } from '../harness/gateway-process.ts';
-import { findKubeProgram, TestApiServer, type KubeAnswer } from '../testbed/api-server.ts';
+import { TestApiServer, type KubeAnswer } from '../testbed/api-server.ts';
 import { OperatorProcess } from './operator-process.ts';
 
 const DEFINITIONS = new URL('../../../crds/generated/', import.meta.url);
@@ -95,7 +96,7 @@ export class Platform {
     this.postgres = postgres;
     this.identityProvider = identityProvider;
     this.upstream = upstream;
-    this.kubeconfig = server.kubeconfig();
+    this.kubeconfig = server.kubeconfigFile();
   }
 
   static async start(): Promise<Platform> {

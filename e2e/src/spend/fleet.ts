@@ -1,6 +1,5 @@
-import { startIdentityProvider, startPostgres, type RunningPostgres } from '@claude-gateway/dev';
+import { freePort, startIdentityProvider, startPostgres, type RunningPostgres } from '@claude-gateway/dev';
 import { mintBearer } from '../harness/bearer.ts';
-import { freePort } from '../harness/free-port.ts';
 import { GatewayProcess, ours, reference, type GatewayDocument } from '../harness/gateway-process.ts';
 import { startTcpProxy, type TcpProxy } from '../harness/tcp-proxy.ts';
 import { AdminClient, type Developer } from './caps.ts';

@@ -1,5 +1,5 @@
 import { describe } from '@jest/globals';
-import { findKubeProgram } from './api-server.ts';
+import { ApiServer, findKubeProgram } from '@claude-gateway/dev';
 
 /**
  * `describe`, or, where something the tests need is missing, a skipped one that says so loudly. On CI nothing is
@@ -19,11 +19,11 @@ export function describeWith(
 }
 
 /**
- * `describe` where etcd and kube-apiserver are at hand, else a skipped one that says so loudly. On CI too, until CI has
- * them: building them takes ten minutes.
+ * `describe` where etcd and kube-apiserver are at hand, else a skipped one that says so loudly. On CI too: they are built
+ * from source there, which may be impossible.
  */
 export function describeWithApiServer(): typeof describe | typeof describe.skip {
-  const missing = ['etcd', 'kube-apiserver'].filter((name) => findKubeProgram(name) === undefined);
+  const missing = ApiServer.PROGRAMS.filter((name) => findKubeProgram(name) === undefined);
   if (missing.length === 0) return describe;
   console.warn(`SKIPPED: these tests need ${missing.join(' and ')}: name their directory in KUBE_BIN_DIR`);
   return describe.skip;

@@ -14,11 +14,7 @@ export type FileContents = ReadonlyMap<string, string | undefined>;
  * @param onChange Not called for a change of time stamps alone, nor because a file went.
  * @param pollMs How often to look without a notice.
  */
-export function watchFiles(
-  files: FileContents,
-  onChange: () => void,
-  pollMs = 10_000,
-): { close(): void } {
+export function watchFiles(files: FileContents, onChange: () => void, pollMs = 10_000): { close(): void } {
   const seen = new Map(files);
   let settling: NodeJS.Timeout | undefined;
   const look = (): void => {

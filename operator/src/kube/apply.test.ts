@@ -1,9 +1,10 @@
+import { ApiServer } from '@claude-gateway/dev';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { Applier, ForeignObjectError, MANAGED_BY } from './apply.ts';
 import { KubeClient } from './client.ts';
 import { Informer } from './informer.ts';
 import { CONFIG_MAPS, ownerReference, type KubeObject, type ResourceType } from './objects.ts';
-import { ApiServer, describeWithApiServer } from './testing/api-server.ts';
+import { configOf, describeWithApiServer } from './testing/api-server.ts';
 import { eventually } from './testing/eventually.ts';
 
 interface ConfigMap extends KubeObject {
@@ -41,7 +42,7 @@ describeWithApiServer()('Applier', () => {
 
   beforeAll(async () => {
     server = await ApiServer.start();
-    client = new KubeClient(server.config(), { userAgent: 'test' });
+    client = new KubeClient(configOf(server), { userAgent: 'test' });
   }, 60_000);
   afterAll(async () => {
     client?.close();

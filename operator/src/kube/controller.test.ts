@@ -1,10 +1,11 @@
+import { ApiServer } from '@claude-gateway/dev';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Applier } from './apply.ts';
 import { KubeClient } from './client.ts';
 import { changedBeyondStatus, children, Controller, source, type ControllerOptions } from './controller.ts';
 import { Informer } from './informer.ts';
 import { CONFIG_MAPS, ownerReference, splitKey, type KubeObject, type ResourceType } from './objects.ts';
-import { ApiServer, describeWithApiServer } from './testing/api-server.ts';
+import { configOf, describeWithApiServer } from './testing/api-server.ts';
 import { eventually } from './testing/eventually.ts';
 
 /** Primary objects are config maps, and their children services accounts, which need nothing else. */
@@ -40,7 +41,7 @@ describeWithApiServer()('Controller', () => {
 
   beforeAll(async () => {
     server = await ApiServer.start();
-    client = new KubeClient(server.config(), { userAgent: 'test' });
+    client = new KubeClient(configOf(server), { userAgent: 'test' });
   }, 60_000);
   afterAll(async () => {
     client?.close();
@@ -118,7 +119,7 @@ describeWithApiServer()('Controller', () => {
     await client.create(SECRETS, { metadata: { name: `late-${run}`, namespace } });
     let found: boolean | undefined;
     // Of this one everything takes longer.
-    const slow = new KubeClient(server.config(), { userAgent: 'slow' });
+    const slow = new KubeClient(configOf(server), { userAgent: 'slow' });
     const list = slow.list.bind(slow);
     slow.list = async (...args) => {
       await new Promise((resolve) => setTimeout(resolve, 500));

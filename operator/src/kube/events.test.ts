@@ -1,10 +1,11 @@
+import { ApiServer } from '@claude-gateway/dev';
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, jest } from '@jest/globals';
 import { KubeClient } from './client.ts';
 import { EventRecorder, type EventInput, type EventRecorderOptions, type KubeEvent } from './events.ts';
 import { CONFIG_MAPS, EVENTS, type KubeObject } from './objects.ts';
-import { ApiServer, describeWithApiServer } from './testing/api-server.ts';
+import { configOf, describeWithApiServer } from './testing/api-server.ts';
 import { eventually } from './testing/eventually.ts';
 
 const namespace = 'default';
@@ -27,7 +28,7 @@ describeWithApiServer()('EventRecorder', () => {
 
   beforeAll(async () => {
     server = await ApiServer.start();
-    client = new KubeClient(server.config(), { userAgent: 'test', timeout: 5000 });
+    client = new KubeClient(configOf(server), { userAgent: 'test', timeout: 5000 });
   }, 60_000);
   afterAll(async () => {
     client?.close();
@@ -141,7 +142,7 @@ describeWithApiServer()('EventRecorder', () => {
     expect(String(errors[0])).toContain('action');
     record();
     await eventually(async () => expect(await events()).toHaveLength(1));
-    const nobody = new KubeClient(server.config({ token: 'nobody' }), { userAgent: 'test' });
+    const nobody = new KubeClient(configOf(server, { token: 'nobody' }), { userAgent: 'test' });
     const refused = recorderWith({ client: nobody });
     refused.record(CONFIG_MAPS, object, FAILED);
     await eventually(() => expect(errors).toHaveLength(2));
@@ -153,7 +154,7 @@ describeWithApiServer()('EventRecorder', () => {
   it('tries again while the server is away, but not for ever', async () => {
     await recorder.stop();
     recorder = recorderWith({ retryPeriod: 20 });
-    const away = new KubeClient(server.config({ via: await closedPort() }), { userAgent: 'test' });
+    const away = new KubeClient(configOf(server, { via: await closedPort() }), { userAgent: 'test' });
     const create = jest.spyOn(client, 'create');
     const reallyCreate = KubeClient.prototype.create.bind(client);
     try {

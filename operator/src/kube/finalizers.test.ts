@@ -1,8 +1,9 @@
+import { ApiServer } from '@claude-gateway/dev';
 import { afterAll, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import { KubeClient } from './client.ts';
 import { addFinalizer, removeFinalizer } from './finalizers.ts';
 import { CONFIG_MAPS, type KubeObject } from './objects.ts';
-import { ApiServer, describeWithApiServer } from './testing/api-server.ts';
+import { configOf, describeWithApiServer } from './testing/api-server.ts';
 
 interface ConfigMap extends KubeObject {
   data?: Record<string, string>;
@@ -21,7 +22,7 @@ describeWithApiServer()('finalizers', () => {
 
   beforeAll(async () => {
     server = await ApiServer.start();
-    client = new KubeClient(server.config(), { userAgent: 'test' });
+    client = new KubeClient(configOf(server), { userAgent: 'test' });
   }, 60_000);
   afterAll(async () => {
     client?.close();

@@ -1,9 +1,10 @@
+import { ApiServer } from '@claude-gateway/dev';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import { KubeClient } from './client.ts';
 import { isKubeError } from './errors.ts';
 import { Informer, type InformerOptions } from './informer.ts';
 import { CONFIG_MAPS, keyOf, type KubeObject } from './objects.ts';
-import { ApiServer, describeWithApiServer } from './testing/api-server.ts';
+import { configOf, describeWithApiServer } from './testing/api-server.ts';
 import { eventually } from './testing/eventually.ts';
 import { SilentProxy } from './testing/proxy.ts';
 
@@ -20,7 +21,7 @@ describeWithApiServer()('Informer', () => {
 
   beforeAll(async () => {
     server = await ApiServer.start();
-    client = new KubeClient(server.config(), { userAgent: 'test' });
+    client = new KubeClient(configOf(server), { userAgent: 'test' });
   }, 60_000);
   afterAll(async () => {
     client?.close();
@@ -89,7 +90,7 @@ describeWithApiServer()('Informer', () => {
 
   it('notices a connection that says nothing, and misses nothing', async () => {
     const proxy = await SilentProxy.start(server.port);
-    const through = new KubeClient(server.config({ via: proxy.port }), { userAgent: 'test' });
+    const through = new KubeClient(configOf(server, { via: proxy.port }), { userAgent: 'test' });
     try {
       await follow({ client: through, silence: 1500 });
       await put('before');

@@ -1,9 +1,10 @@
+import { ApiServer } from '@claude-gateway/dev';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KubeClient } from './client.ts';
 import { LeaderElector, type LeaderElectorOptions, type Lease } from './leader-election.ts';
 import { LEASES } from './objects.ts';
-import { ApiServer, describeWithApiServer } from './testing/api-server.ts';
+import { configOf, describeWithApiServer } from './testing/api-server.ts';
 import { eventually } from './testing/eventually.ts';
 import { SilentProxy } from './testing/proxy.ts';
 
@@ -25,7 +26,7 @@ describeWithApiServer()('LeaderElector', () => {
 
   beforeAll(async () => {
     server = await ApiServer.start();
-    client = new KubeClient(server.config(), { userAgent: 'test' });
+    client = new KubeClient(configOf(server), { userAgent: 'test' });
   }, 60_000);
   afterAll(async () => {
     client?.close();
@@ -90,7 +91,7 @@ describeWithApiServer()('LeaderElector', () => {
 
   it('steps down before another takes over when the API goes away for the leader alone', async () => {
     const proxy = await SilentProxy.start(server.port);
-    const through = new KubeClient(server.config({ via: proxy.port }), { userAgent: 'test' });
+    const through = new KubeClient(configOf(server, { via: proxy.port }), { userAgent: 'test' });
     try {
       const first = stand('a', { client: through });
       await eventually(() => first.leading);
@@ -114,7 +115,7 @@ describeWithApiServer()('LeaderElector', () => {
 
   it('goes on when the API is away for less than the deadline', async () => {
     const proxy = await SilentProxy.start(server.port);
-    const through = new KubeClient(server.config({ via: proxy.port }), { userAgent: 'test' });
+    const through = new KubeClient(configOf(server, { via: proxy.port }), { userAgent: 'test' });
     try {
       const first = stand('a', { client: through, ...PATIENT });
       await eventually(() => first.leading);

@@ -1,7 +1,8 @@
+import { ApiServer } from '@claude-gateway/dev';
 import { request, type RequestOptions } from 'node:https';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { MERGED_LISTS } from './compare.ts';
-import { ApiServer, describeWithApiServer } from './testing/api-server.ts';
+import { configOf, describeWithApiServer } from './testing/api-server.ts';
 
 interface Schema {
   $ref?: string;
@@ -36,7 +37,7 @@ describeWithApiServer()('MERGED_LISTS', () => {
   });
 
   async function schemas(document: string): Promise<Schemas> {
-    const config = server.config();
+    const config = configOf(server);
     const options: RequestOptions = {};
     await config.applyToHTTPSOptions(options);
     const body = await new Promise<string>((resolve, reject) => {

@@ -1,8 +1,9 @@
+import { ApiServer } from '@claude-gateway/dev';
 import { afterAll, afterEach, beforeAll, expect, it } from '@jest/globals';
 import { KubeClient } from './client.ts';
 import { keyOf, type KubeObject, type ResourceType } from './objects.ts';
 import { OptionalInformer } from './optional-informer.ts';
-import { ApiServer, describeWithApiServer } from './testing/api-server.ts';
+import { configOf, describeWithApiServer } from './testing/api-server.ts';
 import { eventually } from './testing/eventually.ts';
 
 const THINGS: ResourceType = {
@@ -40,14 +41,16 @@ describeWithApiServer()('OptionalInformer', () => {
 
   beforeAll(async () => {
     server = await ApiServer.start();
-    client = new KubeClient(server.config(), { userAgent: 'test' });
+    client = new KubeClient(configOf(server), { userAgent: 'test' });
   }, 60_000);
   afterEach(() => informer.stop());
   afterAll(() => server.stop());
 
   const follow = (told: boolean[], errors: unknown[], asNobody = false): OptionalInformer<KubeObject> =>
     new OptionalInformer<KubeObject>({
-      client: asNobody ? new KubeClient(server.config({ token: 'nobody' }), { userAgent: 'test' }) : client,
+      client: asNobody
+        ? new KubeClient(configOf(server, { token: 'nobody' }), { userAgent: 'test' })
+        : client,
       type: THINGS,
       recheck: 100,
       baseDelay: 50,

@@ -1,9 +1,10 @@
+import { ApiServer } from '@claude-gateway/dev';
 import { writeFileSync } from 'node:fs';
 import { request, type RequestOptions } from 'node:https';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { stringify } from 'yaml';
 import { keyOf, pathOf, type KubeObject, type ResourceType } from '../kube/objects.ts';
-import { ApiServer, describeWithApiServer } from '../kube/testing/api-server.ts';
+import { configOf, describeWithApiServer } from '../kube/testing/api-server.ts';
 import { CHILD_TYPES, childrenOf, OPTIONAL_CHILD_TYPES } from './children.ts';
 import { CASES, gatewayWith, goldenFile, inputOf, readGolden } from './testing/inputs.ts';
 
@@ -84,7 +85,7 @@ describeWithApiServer()('a real API server', () => {
 
   async function send(method: string, path: string, body: unknown) {
     const options: RequestOptions = { method };
-    const config = server.config();
+    const config = configOf(server);
     await config.applyToHTTPSOptions(options);
     const type = method === 'PATCH' ? 'application/apply-patch+yaml' : 'application/json';
     options.headers = { ...(options.headers as Record<string, string>), 'content-type': type };

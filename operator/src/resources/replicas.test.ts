@@ -1,9 +1,10 @@
+import { ApiServer } from '@claude-gateway/dev';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { ClaudeGateway } from '@claude-gateway/crds';
 import { FIELD_MANAGER } from '../kinds.ts';
 import { KubeClient } from '../kube/client.ts';
 import type { KubeObject } from '../kube/objects.ts';
-import { ApiServer, describeWithApiServer } from '../kube/testing/api-server.ts';
+import { configOf, describeWithApiServer } from '../kube/testing/api-server.ts';
 import { deployment } from './deployment.ts';
 import { REPLICAS_MANAGER, replicasHandover } from './replicas.ts';
 import { gatewayWith, inputOf } from './testing/inputs.ts';
@@ -33,7 +34,7 @@ describeWithApiServer()('replicasHandover at a real API server', () => {
   let client: KubeClient;
   beforeAll(async () => {
     server = await ApiServer.start();
-    client = new KubeClient(server.config(), { userAgent: 'test' });
+    client = new KubeClient(configOf(server), { userAgent: 'test' });
   }, 60_000);
   afterAll(async () => {
     client?.close();

@@ -1,3 +1,4 @@
+import { ApiServer, findKubeProgram } from '@claude-gateway/dev';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +10,7 @@ import { CLAUDE_GATEWAYS, FIELD_MANAGER, HASH_ANNOTATION, MANAGED_SETTINGS_TYPE,
 import { Applier } from '../kube/apply.ts';
 import { KubeClient } from '../kube/client.ts';
 import type { KubeObject, ResourceType } from '../kube/objects.ts';
-import { ApiServer, describeWithApiServer, findKubeProgram } from '../kube/testing/api-server.ts';
+import { configOf, describeWithApiServer } from '../kube/testing/api-server.ts';
 import { eventually } from '../kube/testing/eventually.ts';
 import { gatewayStatus } from './gateway-status.ts';
 import { managedSettingsStatus } from './managed-settings-status.ts';
@@ -44,9 +45,9 @@ describeWithApiServer()('what kubectl shows', () => {
 
   beforeAll(async () => {
     server = await ApiServer.start();
-    client = new KubeClient(server.config(), { userAgent: 'test' });
+    client = new KubeClient(configOf(server), { userAgent: 'test' });
     applier = new Applier({ client, fieldManager: FIELD_MANAGER, hashAnnotation: HASH_ANNOTATION });
-    writeFileSync(kubeconfig, server.config().exportConfig(), { mode: 0o600 });
+    writeFileSync(kubeconfig, configOf(server).exportConfig(), { mode: 0o600 });
     await client.create(NAMESPACES, { metadata: { name: 'claude' } });
     for (const file of readdirSync(generated))
       await client.create(DEFINITIONS, parse(readFileSync(new URL(file, generated), 'utf8')) as KubeObject);
