@@ -122,11 +122,13 @@ export class Platform {
       const path = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${definition.metadata.name}`;
       must(await server.apply(path, definition));
     }
-    for (const { kind } of KINDS)
-      await until(
-        async () => (await platform.server.call('GET', platform.#path(kind, 'default'))).status === 200,
-      );
+    for (const { kind } of KINDS) await platform.#served(kind);
     return platform;
+  }
+
+  /** Waits until the API server knows a kind that was defined. */
+  async #served(kind: string): Promise<void> {
+    await until(async () => (await this.server.call('GET', this.#path(kind, 'default'))).status === 200);
   }
 
   /** Has the API server know ServiceMonitors, as where the Prometheus operator runs, whatever they say. */
@@ -147,9 +149,7 @@ export class Platform {
     must(
       await this.server.apply(`/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${name}`, definition),
     );
-    // Until then the answer is a text.
-    const served = () => this.server.call('GET', this.#path('ServiceMonitor', 'default'));
-    await until(async () => (await served().catch(() => undefined))?.status === 200);
+    await this.#served('ServiceMonitor');
   }
 
   async operator(name = 'operator-0', env: NodeJS.ProcessEnv = {}): Promise<OperatorProcess> {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { ApiServer } from '@claude-gateway/dev';
 import { Agent, request } from 'undici';
 
-/** An answer of the API server; errors are a `Status` object. */
+/** An answer of the API server; errors are a `Status` object, or have a `message` alone where it answers with a text. */
 export interface KubeAnswer {
   readonly status: number;
   readonly body: Readonly<Record<string, unknown>>;
@@ -31,7 +31,11 @@ export class TestApiServer extends ApiServer {
       },
       body: body === undefined ? null : JSON.stringify(body),
     });
-    return { status: answer.statusCode, body: (await answer.body.json()) as Record<string, unknown> };
+    const text = await answer.body.text();
+    const isJson = String(answer.headers['content-type']).startsWith('application/json');
+    // A kind that is defined and not served yet is `404 page not found`.
+    const document = isJson ? (JSON.parse(text) as KubeAnswer['body']) : { message: text };
+    return { status: answer.statusCode, body: document };
   }
 
   /** `kubectl apply --server-side`, as `manager`. */
