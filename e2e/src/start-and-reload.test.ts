@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from '@claude-gateway/dev';
 import { stringify } from 'yaml';
 import type { GatewayProcess } from './harness/gateway-process.ts';
@@ -194,6 +195,29 @@ describe('reload', () => {
     const before = reloads();
     writeFileSync(late, 'sk-ant-late');
     await gateway().until(() => reloads() === before + 1);
+    gateway().reconfigure(document);
+    await gateway().until(() => reloads() === before + 2);
+  });
+
+  it('refuses a broken configuration once, also when a file that it no longer comes to has changed', async () => {
+    const document = stack.document();
+    const key = join(directory, 'rotated-api-key');
+    writeFileSync(key, 'sk-ant-one');
+    const [upstream] = document['upstreams'] as object[];
+    const before = reloads();
+    gateway().reconfigure({
+      ...document,
+      upstreams: [{ ...upstream, auth: { api_key: `\${file:${key}}` } }],
+    });
+    await gateway().until(() => reloads() === before + 1);
+    const refused = (): number => gateway().lines.filter((line) => line['evt'] === 'config.reject').length;
+    const refusedBefore = refused();
+    gateway().reconfigure('listen: [this is not');
+    writeFileSync(key, 'sk-ant-two');
+    await gateway().until(() => refused() > refusedBefore);
+    await sleep(2_000);
+    // Both changes may come in one notice or in two.
+    expect(refused() - refusedBefore).toBeLessThanOrEqual(2);
     gateway().reconfigure(document);
     await gateway().until(() => reloads() === before + 2);
   });

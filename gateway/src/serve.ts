@@ -239,7 +239,8 @@ export class Gateway {
       );
       audit('config.reject', { path: configPath, reason });
       // A file that it names may come later: the kubelet updates one volume after the other.
-      this.#watchConfiguration(new Map([...this.#version.files, ...read]));
+      // Those of the old one that this attempt did not come to are as they are: only their next change is news.
+      this.#watchConfiguration(new Map([...contentsOf([...this.#version.files.keys()]), ...read]));
       // A file with a problem waits for its next edit; an identity provider that was away may be back.
       if (!(error instanceof ConfigError)) {
         this.#retry = setTimeout(() => void this.reload(), RELOAD_RETRY_MS);
