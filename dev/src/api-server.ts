@@ -153,7 +153,7 @@ export class ApiServer {
     const options = {
       headers: { authorization: `Bearer ${this.token}` },
       rejectUnauthorized: false,
-      timeout: 1000,
+      signal: AbortSignal.timeout(1_000),
       agent: false as const,
     };
     return new Promise((resolve) => {
@@ -162,7 +162,6 @@ export class ApiServer {
         resolve(response.statusCode === 200);
       })
         .on('error', () => resolve(false))
-        .on('timeout', () => resolve(false))
         .end();
     });
   }

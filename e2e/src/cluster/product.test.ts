@@ -344,6 +344,12 @@ describeWithCluster()('the product, on a whole Kubernetes', () => {
       cluster.kubeconfig,
     );
     expect(uninstalled).toMatchObject({ code: 0 });
+    // The chart keeps the definitions; the next test may meet the same cluster.
+    const definitions = (await cluster.kubectl(['get', 'crd', '-o', 'name']))
+      .split('\n')
+      .filter((name) => name.endsWith('.claudegateway.dev'));
+    expect(definitions).toHaveLength(3);
+    await cluster.kubectl(['delete', ...definitions, '--timeout=60s']);
     await cluster.kubectl(['delete', 'namespace', NAMESPACE, '--timeout=120s']);
   }, 400_000);
 });
