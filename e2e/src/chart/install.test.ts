@@ -55,7 +55,7 @@ const policy = {
   },
 };
 
-describeWithHelm(['etcd', 'kube-apiserver'], (helm) => {
+describeWithHelm(TestApiServer.PROGRAMS, (helm) => {
   const directory = mkdtempSync(join(tmpdir(), 'chart-'));
   let server: TestApiServer;
   let before: string;

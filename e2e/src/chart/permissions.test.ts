@@ -53,7 +53,7 @@ const ELSEWHERE: readonly ApiResource[] = [
   ['claudegateway.dev', 'managedsettings/finalizers'],
 ].map(([group = '', name = '']) => ({ group, name, version: 'v1', kind: '', namespaced: true }));
 
-describeWithHelm(['etcd', 'kube-apiserver'], (helm) => {
+describeWithHelm(TestApiServer.PROGRAMS, (helm) => {
   let server: TestApiServer;
   let resources: readonly ApiResource[];
 

@@ -1,6 +1,6 @@
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
-import { freePort, findKubeProgram } from '@claude-gateway/dev';
+import { findKubeProgram, freePort } from '@claude-gateway/dev';
 import type { Cluster } from './cluster.ts';
 import { CONTOUR } from './contour.ts';
 import { execute } from './execute.ts';

@@ -1,11 +1,11 @@
 import { spawnSync } from 'node:child_process';
 import { describe } from '@jest/globals';
-import { findKubeProgram } from '@claude-gateway/dev';
+import { ApiServer, findKubeProgram } from '@claude-gateway/dev';
 import { clusterName } from './cluster.ts';
 import { CURRENT_CONTEXT_SETTINGS } from './current-context.ts';
 import { KIND_PROGRAMS } from './kind.ts';
 
-const PROGRAMS = ['etcd', 'kube-apiserver', 'kubelet', 'containerd', 'coredns', 'contour', 'envoy', 'pause'];
+const PROGRAMS = [...ApiServer.PROGRAMS, 'kubelet', 'containerd', 'coredns', 'contour', 'envoy', 'pause'];
 
 /**
  * `describe` where a whole Kubernetes can run and an image was built for it, else a skipped one that says why.

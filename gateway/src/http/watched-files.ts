@@ -8,8 +8,9 @@ const SETTLE_MS = 100;
 export type FileContents = ReadonlyMap<string, string | undefined>;
 
 /**
- * Calls back when any of the files has other contents than were last seen: at first, than were read. Directories are watched, not files, since a Kubernetes
- * volume replaces a symbolic link; a slow poll covers file systems that send no notices.
+ * Calls back when any of the files has other contents than were last seen: at first, than were read. Directories are
+ * watched, not files, since a Kubernetes volume replaces a symbolic link; a slow poll covers file systems that send no
+ * notices.
  *
  * @param onChange Not called for a change of time stamps alone, nor because a file went.
  * @param pollMs How often to look without a notice.

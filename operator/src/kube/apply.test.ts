@@ -1,5 +1,5 @@
-import { ApiServer } from '@claude-gateway/dev';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { ApiServer } from '@claude-gateway/dev';
 import { Applier, ForeignObjectError, MANAGED_BY } from './apply.ts';
 import { KubeClient } from './client.ts';
 import { Informer } from './informer.ts';

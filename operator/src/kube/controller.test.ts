@@ -1,5 +1,5 @@
-import { ApiServer } from '@claude-gateway/dev';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { ApiServer } from '@claude-gateway/dev';
 import { Applier } from './apply.ts';
 import { KubeClient } from './client.ts';
 import { changedBeyondStatus, children, Controller, source, type ControllerOptions } from './controller.ts';

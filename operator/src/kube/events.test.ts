@@ -1,7 +1,7 @@
-import { ApiServer } from '@claude-gateway/dev';
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, jest } from '@jest/globals';
+import { ApiServer } from '@claude-gateway/dev';
 import { KubeClient } from './client.ts';
 import { EventRecorder, type EventInput, type EventRecorderOptions, type KubeEvent } from './events.ts';
 import { CONFIG_MAPS, EVENTS, type KubeObject } from './objects.ts';

@@ -1,5 +1,5 @@
-import { ApiServer } from '@claude-gateway/dev';
 import { afterAll, beforeAll, beforeEach, expect, it } from '@jest/globals';
+import { ApiServer } from '@claude-gateway/dev';
 import { KubeClient } from './client.ts';
 import { addFinalizer, removeFinalizer } from './finalizers.ts';
 import { CONFIG_MAPS, type KubeObject } from './objects.ts';

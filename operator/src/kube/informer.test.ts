@@ -1,5 +1,5 @@
-import { ApiServer } from '@claude-gateway/dev';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from '@jest/globals';
+import { ApiServer } from '@claude-gateway/dev';
 import { KubeClient } from './client.ts';
 import { isKubeError } from './errors.ts';
 import { Informer, type InformerOptions } from './informer.ts';

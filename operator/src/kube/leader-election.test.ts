@@ -1,6 +1,6 @@
-import { ApiServer } from '@claude-gateway/dev';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ApiServer } from '@claude-gateway/dev';
 import { KubeClient } from './client.ts';
 import { LeaderElector, type LeaderElectorOptions, type Lease } from './leader-election.ts';
 import { LEASES } from './objects.ts';

@@ -1,6 +1,6 @@
-import { ApiServer } from '@claude-gateway/dev';
 import { request, type RequestOptions } from 'node:https';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { ApiServer } from '@claude-gateway/dev';
 import { MERGED_LISTS } from './compare.ts';
 import { configOf, describeWithApiServer } from './testing/api-server.ts';
 

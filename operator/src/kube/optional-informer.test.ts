@@ -1,5 +1,5 @@
-import { ApiServer } from '@claude-gateway/dev';
 import { afterAll, afterEach, beforeAll, expect, it } from '@jest/globals';
+import { ApiServer } from '@claude-gateway/dev';
 import { KubeClient } from './client.ts';
 import { keyOf, type KubeObject, type ResourceType } from './objects.ts';
 import { OptionalInformer } from './optional-informer.ts';

@@ -1,7 +1,7 @@
-import { ApiServer } from '@claude-gateway/dev';
 import { writeFileSync } from 'node:fs';
 import { request, type RequestOptions } from 'node:https';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { ApiServer } from '@claude-gateway/dev';
 import { stringify } from 'yaml';
 import { keyOf, pathOf, type KubeObject, type ResourceType } from '../kube/objects.ts';
 import { configOf, describeWithApiServer } from '../kube/testing/api-server.ts';

@@ -1,5 +1,5 @@
-import { ApiServer } from '@claude-gateway/dev';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { ApiServer } from '@claude-gateway/dev';
 import type { ClaudeGateway } from '@claude-gateway/crds';
 import { FIELD_MANAGER } from '../kinds.ts';
 import { KubeClient } from '../kube/client.ts';

@@ -1,9 +1,9 @@
-import { ApiServer, findKubeProgram } from '@claude-gateway/dev';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { ApiServer, findKubeProgram } from '@claude-gateway/dev';
 import { CLAUDE_GATEWAY, MANAGED_SETTINGS, SPEND_POLICY, type CustomResource } from '@claude-gateway/crds';
 import { parse } from 'yaml';
 import { CLAUDE_GATEWAYS, FIELD_MANAGER, HASH_ANNOTATION, MANAGED_SETTINGS_TYPE, SPEND_POLICIES } from '../kinds.ts'; // prettier-ignore
