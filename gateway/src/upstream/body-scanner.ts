@@ -39,8 +39,8 @@ export interface Span {
 export interface ScannedBody {
   /** The last member of each name, as `JSON.parse` would take it. */
   readonly fields: Readonly<Partial<Record<BodyField, Span>>>;
-  /** One of the names stands there more than once: parsers may disagree on which of them counts. */
-  readonly ambiguous: boolean;
+  /** One of the names that stands there more than once: parsers may disagree on which of them counts. */
+  readonly doubled: BodyField | undefined;
   /** How often each word stands there, however it is spelled. */
   readonly words: Readonly<Record<BodyWord, number>>;
 }
@@ -132,10 +132,10 @@ class Scanner {
     const body = this.#body;
     const words = this.#counts;
     const fields: Partial<Record<BodyField, Span>> = {};
-    let ambiguous = false;
+    let doubled: BodyField | undefined;
     let i = skipSpace(body, at + 1);
     if (body[i] === CLOSE_BRACE) {
-      return skipSpace(body, i + 1) === body.length ? { fields, ambiguous, words } : 'invalid_json';
+      return skipSpace(body, i + 1) === body.length ? { fields, doubled, words } : 'invalid_json';
     }
     for (;;) {
       if (body[i] !== QUOTE) return 'invalid_json';
@@ -151,7 +151,7 @@ class Scanner {
       const name = fieldName(body, keyStart, keyEnd);
       if (name === 'invalid') return 'invalid_json';
       if (name !== undefined) {
-        ambiguous ||= fields[name] !== undefined;
+        if (fields[name] !== undefined) doubled ??= name;
         fields[name] = { keyStart, start, end };
       }
 
@@ -159,7 +159,7 @@ class Scanner {
       const next = body[i];
       if (next === COMMA) i = skipSpace(body, i + 1);
       else if (next === CLOSE_BRACE) {
-        return skipSpace(body, i + 1) === body.length ? { fields, ambiguous, words } : 'invalid_json';
+        return skipSpace(body, i + 1) === body.length ? { fields, doubled, words } : 'invalid_json';
       } else return 'invalid_json';
     }
   }

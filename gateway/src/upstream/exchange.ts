@@ -3,11 +3,11 @@ import type { RequestContext } from '../http/context.ts';
 import { ApiError, sendApiError } from '../http/errors.ts';
 import { describeNetworkError } from '../net/http-client.ts';
 import type { Principal } from '../principal.ts';
-import { readField, scanBody, type ScannedBody } from './body-scanner.ts';
 import { Failover, type Candidate, type FailoverEvents, type NamedFailure } from './failover.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import type { Admission, InferenceDeps } from './inference.ts';
 import { outcomeOf } from './outcome.ts';
+import { asksForStream, modelOf, understand } from './received-body.ts';
 import { refusalOf, refusalOfChain, type Refusal } from './refusal.ts';
 import { Relay, type Reached, type RelayEnding, type ResponseObserver } from './relay.ts';
 import { discardBody, readBody } from './request-body.ts';
@@ -168,7 +168,7 @@ export class Exchange implements FailoverEvents {
       fields,
       words,
       requestedModel,
-      stream: fields.stream !== undefined && readMember(body, fields.stream) === true,
+      stream: asksForStream(body, fields),
     };
     this.#streamed = request.stream;
     const call = { context, principal, request, model: canonical, candidates };
@@ -301,48 +301,6 @@ export class Exchange implements FailoverEvents {
 
   #elapsed(): number {
     return performance.now() - this.#context.startedAt;
-  }
-}
-
-/**
- * @returns the body and where its members are; a body that names a member twice is written anew, so that the upstream
- *   reads the same one as the policy does.
- * @throws ApiError (400)
- */
-function understand(received: Buffer): Pick<InferenceRequest, 'body' | 'fields' | 'words'> {
-  const scan = scanBody(received);
-  if (scan === 'invalid_json') throw invalidJson();
-  if (scan === 'not_an_object') {
-    throw new ApiError('invalid_request_error', 'The request body must be a JSON object.');
-  }
-  if (!scan.ambiguous) return { body: received, fields: scan.fields, words: scan.words };
-  let body: Buffer;
-  try {
-    body = Buffer.from(JSON.stringify(JSON.parse(received.toString())));
-  } catch {
-    throw invalidJson();
-  }
-  return understand(body);
-}
-
-function invalidJson(): ApiError {
-  return new ApiError('invalid_request_error', 'The request body is not valid JSON.');
-}
-
-function modelOf(body: Buffer, fields: ScannedBody['fields']): string {
-  const model = fields.model === undefined ? undefined : readMember(body, fields.model);
-  if (model === undefined || model === '') {
-    throw new ApiError('invalid_request_error', 'The request body needs a model.');
-  }
-  if (typeof model !== 'string') throw new ApiError('invalid_request_error', 'model must be a string.');
-  return model;
-}
-
-function readMember(body: Buffer, span: NonNullable<ScannedBody['fields']['model']>): unknown {
-  try {
-    return readField(body, span);
-  } catch {
-    throw invalidJson();
   }
 }
 

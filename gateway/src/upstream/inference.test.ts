@@ -133,16 +133,16 @@ describe('the request that the upstream sees', () => {
     expect(ports.size).toBe(1);
   });
 
-  it('names a model that goes by another name there, and a member only once', async () => {
+  it('names a model that goes by another name there', async () => {
     const { url, seen } = await recorder();
     const gateway = await bed.gateway([url], {
       policy: { checkModel: () => ({ canonical: 'real' }), upstreamModel: (model) => `${model}-id` },
     });
     await post(gateway, '{"messages":[],"model":"alias","z":"\\u00fc"}');
-    await post(gateway, '{"model":"first","a":1.50,"mod\\u0065l":"last"}');
+    await post(gateway, '{"a":1.50,"mod\\u0065l":"alias"}');
     expect(seen.map(({ body }) => body)).toEqual([
       '{"messages":[],"model":"real-id","z":"\\u00fc"}',
-      '{"model":"real-id","a":1.5}',
+      '{"a":1.50,"mod\\u0065l":"real-id"}',
     ]);
   });
 });
@@ -242,7 +242,13 @@ describe('a request that cannot be relayed', () => {
     ['{', 400, 'The request body is not valid JSON.'],
     ['{"model":"a"}x', 400, 'The request body is not valid JSON.'],
     ['{"model":"\\q"}', 400, 'The request body is not valid JSON.'],
-    ['{"model":"a","model":"\\q"}', 400, 'The request body is not valid JSON.'],
+    ['{"model":"a","mod\\u0065l":"b"}', 400, 'model: the request body has this member twice; send it once.'],
+    [
+      '{"model":"a","tools":[],"tools":[]}',
+      400,
+      'tools: the request body has this member twice; send it once.',
+    ],
+    [`{"model":"${'a'.repeat(5000)}"}`, 400, 'model must be a string of at most 4096 bytes.'],
     ['[]', 400, 'The request body must be a JSON object.'],
     ['null', 400, 'The request body must be a JSON object.'],
     ['{}', 400, 'The request body needs a model.'],
