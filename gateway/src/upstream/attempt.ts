@@ -15,12 +15,14 @@ export interface AttemptFailure {
   readonly body?: Buffer;
   /** Why there was no response. Its message may name hosts: for the log only. */
   readonly error?: Error;
+  /** The upstream had the request and gave no answer: what it did with it can only be guessed. */
+  readonly lost: boolean;
   /** How long the attempt lasted, in ms. */
   readonly afterMs: number;
 }
 
 export interface AttemptEvents {
-  /** The upstream answered with success; the relay has it from here. */
+  /** The upstream answers with success; the relay has it from here. It may break off before the first byte all the same. */
   onRelaying(status: number, headers: IncomingHttpHeaders): void;
   /** The relay is over. @param error Why the upstream broke off; absent when the answer is complete. */
   onRelayed(error?: Error): void;
@@ -32,6 +34,15 @@ export class TimeToFirstByteError extends Error {
 
   constructor(ms: number) {
     super(`no response within ${ms} ms (timeouts.upstream_ttfb_ms)`);
+  }
+}
+
+/** An answer that broke off before its first byte is none. */
+export class EmptyAnswerError extends Error {
+  override readonly name = 'EmptyAnswerError';
+
+  constructor(cause: Error) {
+    super('the upstream broke off before the first byte of its answer', { cause });
   }
 }
 
@@ -83,16 +94,16 @@ export class Attempt implements Dispatcher.DispatchHandler {
     }
   }
 
-  /** Whether the upstream has the request, and its answer is not over. */
+  /** Whether the upstream has the request, and its answer is not over; an error is no answer. */
   get sent(): boolean {
-    return this.#connected && this.#state !== 'over';
+    return this.#connected && (this.#state === 'waiting' || this.#state === 'relaying');
   }
 
-  /** The client has gone: the upstream is told at once, by closing its connection. */
+  /** Nobody waits for it: the upstream is told at once, by closing its connection. */
   abort(): void {
     if (this.#state === 'over') return;
     this.#finish();
-    this.#controller?.abort(new Error('the client has gone'));
+    this.#controller?.abort(new Error('nobody waits for this request'));
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -112,7 +123,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
       clearTimeout(this.#timer);
       this.#state = 'relaying';
       this.#events.onRelaying(status, headers);
-      this.#relay.start(controller, status, headers, this.upstream);
+      this.#relay.begin(controller, status, headers, this.upstream);
       return;
     }
     this.#state = 'collecting';
@@ -145,7 +156,10 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    if (this.#state === 'relaying') {
+    if (this.#state === 'relaying' && this.#relay.pending) {
+      this.#relay.withdraw();
+      this.#fail({ error: new EmptyAnswerError(error) });
+    } else if (this.#state === 'relaying') {
       this.#finish();
       this.#relay.cut();
       this.#events.onRelayed(error);
@@ -162,10 +176,11 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#controller?.abort(error);
   }
 
-  #fail(failure: Omit<AttemptFailure, 'afterMs'>): void {
+  #fail(failure: Omit<AttemptFailure, 'afterMs' | 'lost'>): void {
     if (this.#state === 'over') return;
     this.#finish();
-    this.#events.onFailure({ ...failure, afterMs: performance.now() - this.#startedAt });
+    const lost = this.#connected && failure.status === undefined;
+    this.#events.onFailure({ ...failure, lost, afterMs: performance.now() - this.#startedAt });
   }
 
   #finish(): void {

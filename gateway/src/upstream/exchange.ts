@@ -9,7 +9,7 @@ import type { Admission, InferenceDeps } from './inference.ts';
 import { outcomeOf } from './outcome.ts';
 import { asksForStream, modelOf, understand } from './received-body.ts';
 import { refusalOf, refusalOfChain, type Refusal } from './refusal.ts';
-import { Relay, type Reached, type RelayEnding, type ResponseObserver } from './relay.ts';
+import { Relay, type Reached, type RelayEnding, type ResponseEnd, type ResponseObserver } from './relay.ts';
 import { discardBody, readBody } from './request-body.ts';
 import type { InferencePath, InferenceRequest } from './upstream.ts';
 
@@ -32,6 +32,11 @@ export class Exchange implements FailoverEvents {
   #over = false;
   /** The upstream has said its last word. */
   #relayed = false;
+  /** The answer is read on though the client has gone; called when that is over. */
+  #abandoned: (() => void) | undefined;
+  #told = false;
+  /** What the client had seen when it went. */
+  #left: Pick<ResponseEnd, 'status' | 'firstByteMs' | 'durationMs'> | undefined;
 
   #streamed = false;
   #model: string | null = null;
@@ -87,8 +92,12 @@ export class Exchange implements FailoverEvents {
   }
 
   onRelayed(error?: Error): void {
-    this.#ending = error === undefined ? 'complete' : 'upstream_cut';
     this.#relayed = true;
+    if (this.#over) {
+      this.#endAbandoned();
+      return;
+    }
+    this.#ending = error === undefined ? 'complete' : 'upstream_cut';
     this.#deps.counts?.attempted(this.#upstream ?? '', error === undefined ? 'success' : 'interrupted');
     if (error === undefined) return;
     this.#context.log.warn(
@@ -98,7 +107,8 @@ export class Exchange implements FailoverEvents {
   }
 
   onFailure(failure: NamedFailure): void {
-    this.#deps.counts?.attempted(failure.upstream, outcomeOf(failure));
+    this.#lose(failure);
+    if (!this.#over) this.#deps.counts?.attempted(failure.upstream, outcomeOf(failure));
     this.#context.log.warn(
       {
         request_id: this.#context.id,
@@ -112,6 +122,17 @@ export class Exchange implements FailoverEvents {
     );
   }
 
+  onLost(failure: NamedFailure): boolean | Promise<boolean> {
+    const allowed = this.#observer?.onLost?.(failure.upstream) ?? true;
+    this.#lose(failure);
+    const forget = (may: boolean): boolean => {
+      // What it cost there is settled; what follows stands for itself.
+      if (may && !this.#over) this.#lose({ ...failure, lost: false });
+      return may;
+    };
+    return allowed instanceof Promise ? allowed.then(forget) : forget(allowed);
+  }
+
   onFailover({ upstream }: NamedFailure): void {
     this.#deps.counts?.failedOver(upstream);
   }
@@ -120,11 +141,21 @@ export class Exchange implements FailoverEvents {
     this.#reached = 'declined';
     this.#upstream = failure.upstream;
     this.#upstreamRequestId = failure.headers === undefined ? null : requestIdOf(failure.headers);
-    this.#answer(refusalOf(failure));
+    if (this.#over) this.#endAbandoned();
+    else this.#answer(refusalOf(failure));
   }
 
   onExhausted(failures: readonly NamedFailure[]): void {
-    this.#answer(refusalOfChain(failures));
+    if (this.#over) this.#endAbandoned();
+    else this.#answer(refusalOfChain(failures));
+  }
+
+  /** An attempt is over without an answer. */
+  #lose({ lost, upstream }: NamedFailure): void {
+    this.#reached = lost ? 'unanswered' : 'nowhere';
+    this.#upstream = lost ? upstream : null;
+    this.#upstreamRequestId = null;
+    this.#firstByteMs = null;
   }
 
   /** A defect of ours must not leave the client waiting. */
@@ -239,6 +270,7 @@ export class Exchange implements FailoverEvents {
   /** Runs once for every request: after the last byte, or when the client has gone. */
   #closed(): void {
     this.#over = true;
+    this.#left = this.#seen();
     const finished = this.#response.writableFinished;
     if (!finished && this.#ending !== 'upstream_cut') this.#ending = 'client_gone';
     const waitingFor = this.#reached === 'nowhere' ? this.#failover?.current : undefined;
@@ -248,12 +280,14 @@ export class Exchange implements FailoverEvents {
     }
     const abandoned = waitingFor ?? (this.#reached === 'answered' && !this.#relayed ? this.#upstream : null);
     if (abandoned !== null) this.#deps.counts?.attempted(abandoned, 'abandoned');
-    this.#failover?.abort();
-    this.#relay?.release();
-    this.#tellEnd();
+    if (abandoned === null || !this.#readOn()) {
+      this.#failover?.abort();
+      this.#relay?.release();
+      this.#tellEnd();
+    }
 
-    const durationMs = this.#elapsed();
-    this.#deps.counts?.ended(this.#streamed, this.#ending, this.#firstByteMs, durationMs);
+    const { durationMs, firstByteMs, status } = this.#left;
+    this.#deps.counts?.ended(this.#streamed, this.#ending, firstByteMs, durationMs);
 
     const { id, clientAddress, log } = this.#context;
     const line = {
@@ -263,7 +297,7 @@ export class Exchange implements FailoverEvents {
       model: this.#model,
       upstream: this.#upstream,
       upstream_request_id: this.#upstreamRequestId,
-      status: this.#status,
+      status,
       ms: Math.round(durationMs),
     };
     this.#deps.audit('inference', {
@@ -275,7 +309,7 @@ export class Exchange implements FailoverEvents {
       {
         ...line,
         ending: this.#ending,
-        first_byte_ms: this.#firstByteMs === null ? null : Math.round(this.#firstByteMs),
+        first_byte_ms: firstByteMs === null ? null : Math.round(firstByteMs),
         request_bytes: this.#requestBytes,
         response_bytes: this.#relay?.bytes ?? 0,
       },
@@ -283,15 +317,45 @@ export class Exchange implements FailoverEvents {
     );
   }
 
+  /** Reads the upstream's answer on to its end, for what it counts. @returns false where that is not to be, or full. */
+  #readOn(): boolean {
+    const reads = this.#deps.abandonedReads;
+    if (this.#observer === undefined || reads === undefined) return false;
+    this.#abandoned = reads.keep({
+      sub: this.#principal.sub,
+      requestBytes: this.#requestBytes,
+      withinMs: this.#deps.abandonedReadMs ?? 0,
+      giveUp: () => {
+        this.#failover?.abort();
+        this.#endAbandoned();
+      },
+    });
+    if (this.#abandoned === undefined) return false;
+    this.#failover?.abandon();
+    this.#relay?.discard();
+    return true;
+  }
+
+  #endAbandoned(): void {
+    this.#abandoned?.();
+    this.#tellEnd();
+  }
+
   #tellEnd(): void {
-    this.#observer?.onResponseEnd?.({
+    if (this.#told || this.#observer === undefined) return;
+    this.#told = true;
+    this.#observer.onResponseEnd?.({
       ending: this.#ending,
       reached: this.#reached,
       upstream: this.#upstream,
-      status: this.#status,
-      firstByteMs: this.#firstByteMs,
-      durationMs: this.#elapsed(),
+      streamed: this.#streamed,
+      ...(this.#left ?? this.#seen()),
     });
+  }
+
+  /** What the client has seen up to now. */
+  #seen(): Pick<ResponseEnd, 'status' | 'firstByteMs' | 'durationMs'> {
+    return { status: this.#status, firstByteMs: this.#firstByteMs, durationMs: this.#elapsed() };
   }
 
   get #status(): number {

@@ -206,6 +206,45 @@ describe('when all upstreams failed, the client sees', () => {
   });
 });
 
+describe('an upstream that breaks off before the first byte of its answer', () => {
+  /** Sends its headers, waits until they have arrived, and hangs up. */
+  const broken = async (headers: Record<string, string>): Promise<{ url: string; calls: () => number }> => {
+    let calls = 0;
+    const { url } = await bed.serve((request, response) => {
+      calls++;
+      void readAll(request).then(() => {
+        response.writeHead(200, headers);
+        response.flushHeaders();
+        setTimeout(() => request.socket.destroy(), 50);
+      });
+    });
+    return { url, calls: () => calls };
+  };
+  const kinds: readonly Record<string, string>[] = [
+    { 'content-type': 'application/json' },
+    { 'content-type': 'application/json', 'content-length': '5' },
+    { 'content-type': 'text/event-stream' },
+  ];
+
+  it.each(kinds)('is a 502 in the envelope: %j', async (headers) => {
+    const first = await broken(headers);
+    const response = await post(await bed.gateway([first.url]));
+    expect(response.status).toBe(502);
+    expect(await errorOf(response)).toMatchObject({ type: 'api_error' });
+    // It has had the request, and may bill it: not once more by itself.
+    expect(first.calls()).toBe(1);
+  });
+
+  it.each(kinds)('leaves the answer to the next one: %j', async (headers) => {
+    const first = await broken(headers);
+    const second = await upstream(200);
+    const response = await post(await bed.gateway([first.url, second.url]));
+    expect(response.status).toBe(200);
+    expect(await response.text()).toBe(OK);
+    expect(response.headers.get('content-length')).not.toBe('5');
+  });
+});
+
 it('a request that meets a connection being closed is sent once more, on a fresh one', async () => {
   let calls = 0;
   const { url } = await bed.serve((request, response) => {

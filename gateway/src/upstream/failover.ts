@@ -21,6 +21,12 @@ export interface FailoverEvents {
   onRelayed(error?: Error): void;
   /** One upstream failed; the next one is tried, or one of the two calls below follows. */
   onFailure(failure: NamedFailure): void;
+  /**
+   * The upstream had the request and gave no answer. Asked before it goes out again, to this one or the next.
+   *
+   * @returns whether it may.
+   */
+  onLost(failure: NamedFailure): boolean | Promise<boolean>;
   /** The next upstream is asked instead. */
   onFailover(failure: NamedFailure): void;
   /** The upstream refused the request itself: no other upstream would take it. */
@@ -51,6 +57,7 @@ export class Failover {
   readonly #failures: NamedFailure[] = [];
   #attempt: Attempt | undefined;
   #aborted = false;
+  #abandoned = false;
 
   /** @param candidates At least one. */
   constructor(
@@ -78,7 +85,12 @@ export class Failover {
     return this.#attempt?.sent === true ? this.#attempt.upstream : undefined;
   }
 
-  /** The client has gone: whatever is under way is given up, and no event follows. */
+  /** The client has gone: the attempt under way is the last one. */
+  abandon(): void {
+    this.#abandoned = true;
+  }
+
+  /** Whatever is under way is given up, and no event follows. */
   abort(): void {
     this.#aborted = true;
     this.#attempt?.abort();
@@ -94,7 +106,7 @@ export class Failover {
     try {
       prepared = candidate.upstream.prepare(this.#request, candidate.model);
     } catch (error) {
-      this.#failed(index, again, { error: asError(error), afterMs: 0 });
+      this.#failed(index, again, { error: asError(error), lost: false, afterMs: 0 });
       return;
     }
     // A promise only where a credential has to be fetched: most requests go out in this very turn.
@@ -106,7 +118,7 @@ export class Failover {
       (request) => {
         if (!this.#aborted) this.#send(index, again, request);
       },
-      (error: unknown) => this.#failed(index, again, { error: asError(error), afterMs: 0 }),
+      (error: unknown) => this.#failed(index, again, { error: asError(error), lost: false, afterMs: 0 }),
     );
   }
 
@@ -124,21 +136,46 @@ export class Failover {
   #failed(index: number, again: boolean, failure: AttemptFailure): void {
     const candidate = this.#candidates[index];
     if (this.#aborted || candidate === undefined) return;
+    const named: NamedFailure = { ...failure, upstream: candidate.upstream.name };
     const curable =
       failure.status === 401 ? candidate.upstream.credentialRefused?.() : metClosingConnection(failure);
-    if (curable === true && !again) {
-      this.#try(index, true);
+    if (curable === true && !again && !this.#abandoned) {
+      this.#goOn(named, () => this.#try(index, true));
       return;
     }
-    const named: NamedFailure = { ...failure, upstream: candidate.upstream.name };
     this.#events.onFailure(named);
     if (!failsOver(failure)) {
       this.#events.onRefused(named);
       return;
     }
     this.#failures.push(named);
-    if (index + 1 < this.#candidates.length) this.#events.onFailover(named);
-    this.#try(index + 1, false);
+    if (this.#abandoned || index + 1 >= this.#candidates.length) {
+      this.#events.onExhausted(this.#failures);
+      return;
+    }
+    this.#goOn(named, () => {
+      this.#events.onFailover(named);
+      this.#try(index + 1, false);
+    });
+  }
+
+  /** Sends the request out again, if that is allowed after what has become of it. */
+  #goOn(failure: NamedFailure, next: () => void): void {
+    const allowed = failure.lost ? this.#events.onLost(failure) : true;
+    const decide = (may: boolean): void => {
+      if (this.#aborted) return;
+      if (may && !this.#abandoned) {
+        next();
+        return;
+      }
+      if (!this.#failures.includes(failure)) {
+        this.#events.onFailure(failure);
+        this.#failures.push(failure);
+      }
+      this.#events.onExhausted(this.#failures);
+    };
+    if (allowed instanceof Promise) void allowed.then(decide);
+    else decide(allowed);
   }
 }
 

@@ -2,22 +2,31 @@ import type { IncomingHttpHeaders } from 'node:http';
 
 /**
  * Request headers that an upstream gets to see. A list of what passes, not of what does not: what an ingress or a
- * service mesh adds on the way in (identity headers, addresses, tokens) must never leave the company.
+ * service mesh adds on the way in (identity headers, addresses, tokens) must never leave the company, and nobody may
+ * choose a workspace, an organization or a profile by a header: those belong to the gateway's credential.
  */
 const FORWARDED = new Set([
   'accept',
-  'content-type',
+  'anthropic-version',
+  'anthropic-beta',
+  'anthropic-client-platform',
+  'anthropic-client-version',
   'x-app',
   'x-claude-code-session-id',
   'x-claude-code-agent-id',
+  'x-claude-code-parent-agent-id',
 ]);
+
+/** What the SDK says of itself: its language, its version, how often it has tried. */
+const SDK_HEADER = /^x-stainless-[a-z-]{1,40}$/;
 
 /** The betas in `anthropic-beta` by which the API knows a request with an OAuth bearer. */
 const OAUTH_BETA = 'oauth-2025-04-20';
 
 /**
- * The client's headers for an upstream, as names and values in turn: everything of `anthropic-*` and
- * `x-stainless-*`, and a few more; never a credential, a cookie, an address or a hop-by-hop header.
+ * The client's headers for an upstream, as names and values in turn: what the API documents and Claude Code says of
+ * itself; never a credential, a cookie, an address or a hop-by-hop header. The body is JSON, whatever the client calls
+ * it.
  *
  * The answer is asked for uncompressed (`accept-encoding: identity`): it is relayed as bytes while the meter reads
  * its usage frames, and a model's answer is small beside the prompt.
@@ -25,9 +34,9 @@ const OAUTH_BETA = 'oauth-2025-04-20';
  * @param userAgent This gateway's product token; appended to the client's.
  */
 export function forwardedHeaders(headers: IncomingHttpHeaders, userAgent: string): string[] {
-  const result: string[] = [];
+  const result: string[] = ['content-type', 'application/json'];
   for (const name in headers) {
-    if (!FORWARDED.has(name) && !name.startsWith('anthropic-') && !name.startsWith('x-stainless-')) continue;
+    if (!FORWARDED.has(name) && !SDK_HEADER.test(name)) continue;
     const value = headers[name];
     if (typeof value === 'string') result.push(name, value);
   }
@@ -50,42 +59,20 @@ export function addOauthBeta(headers: string[]): void {
 }
 
 /**
- * Response headers that stop here: hop-by-hop (RFC 9110 §7.6.1), what speaks of the upstream's host and not of ours
- * (cookies, HSTS, alternative services), request ids (the client gets ours), and whatever `connection` names.
+ * Response headers that go on to the client: what tells it how to read the body and when to come back. Everything else
+ * speaks of the upstream's host, of the company's account and its quota, or of one hop.
  */
-const NOT_RELAYED = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'set-cookie',
-  'set-cookie2',
-  'strict-transport-security',
-  'public-key-pins',
-  'alt-svc',
-  'nel',
-  'report-to',
-  'reporting-endpoints',
-  'content-security-policy',
-  'content-security-policy-report-only',
-  'access-control-allow-origin',
-  'access-control-expose-headers',
-  'server',
-  'server-timing',
-  'via',
-  'date',
-  'cf-ray',
-  'cf-cache-status',
-  'request-id',
-  'x-request-id',
+const RELAYED = new Set([
+  'content-type',
+  'content-length',
+  'content-encoding',
+  'cache-control',
+  'retry-after',
+  'x-should-retry',
+  'anthropic-version',
 ]);
 
-/** Whether a response header (lower case) goes on to the client. The upstream's quota is the company's, not theirs. */
+/** Whether a response header (lower case) goes on to the client. */
 export function isRelayed(name: string): boolean {
-  return !NOT_RELAYED.has(name) && !name.startsWith('anthropic-ratelimit-');
+  return RELAYED.has(name);
 }

@@ -3,6 +3,7 @@ import type { Dispatcher } from 'undici';
 import type { RequestContext } from '../http/context.ts';
 import type { Audit } from '../observe/audit.ts';
 import type { Principal } from '../principal.ts';
+import type { AbandonedReads } from './abandoned-reads.ts';
 import { Exchange } from './exchange.ts';
 import { Heartbeat } from './heartbeat.ts';
 import type { Candidate } from './failover.ts';
@@ -76,6 +77,10 @@ export interface InferenceDeps {
   /** Absent: everything is admitted and nothing is metered. */
   readonly admission?: AdmissionControl;
   readonly counts?: InferenceCounts | undefined;
+  /** Answers of clients that went are read on here; absent: they are given up at once. */
+  readonly abandonedReads?: AbandonedReads;
+  /** For how long each of them at most, in ms (enforcement.abandoned_read_ms). Default 0. */
+  readonly abandonedReadMs?: number;
   /** After how much silence a stream gets a ping. Default 15 000 ms. */
   readonly pingAfterMs?: number;
   /** How long a client may pause while it sends its body. Default 30 000 ms. */

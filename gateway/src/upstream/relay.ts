@@ -18,8 +18,14 @@ export interface ResponseObserver {
     headers: IncomingHttpHeaders,
     upstream: string,
   ): OutgoingHttpHeaders | undefined;
-  /** Bytes of the body, as they go to the client. */
+  /** Bytes of the body, as they go to the client, or would if it were still there. */
   onResponseBytes?(chunk: Buffer): void;
+  /**
+   * An upstream had the request and gave no answer. Asked before the request goes to another one, or there again.
+   *
+   * @returns whether it may.
+   */
+  onLost?(upstream: string): boolean | Promise<boolean>;
   /** The last call, once, whatever happened, also when no response was ever started. */
   onResponseEnd?(end: ResponseEnd): void;
 }
@@ -30,6 +36,8 @@ export interface ResponseEnd {
   readonly reached: Reached;
   /** The upstream of `reached`. */
   readonly upstream: string | null;
+  /** Whether the request asked for a stream of events. */
+  readonly streamed: boolean;
   /** What the client was sent; 499 when it went before. */
   readonly status: number;
   /** From the request's arrival, in ms. */
@@ -39,8 +47,8 @@ export interface ResponseEnd {
 
 /**
  * How far a request came: an upstream answered it with success (`answered`), or refused it for what it is
- * (`declined`), or had it when the client went (`unanswered`); or there is no upstream that it could have cost
- * anything at (`nowhere`).
+ * (`declined`), or had it and gave no answer (`unanswered`); or there is no upstream that it could have cost anything
+ * at (`nowhere`).
  */
 export type Reached = 'answered' | 'declined' | 'unanswered' | 'nowhere';
 
@@ -56,7 +64,17 @@ const PING = 'event: ping\ndata: {"type": "ping"}\n\n';
 const LF_LF = 0x0a0a;
 const CRLF_CRLF = 0x0d0a0d0a;
 
-/** Hands one upstream response to the client: bytes as they come, as fast as the client takes them. */
+/** What an upstream's response begins with. */
+interface Head {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly upstream: string;
+}
+
+/**
+ * Hands one upstream response to the client: bytes as they come, as fast as the client takes them. The client hears
+ * nothing before the first byte of the body: until then another upstream may answer instead.
+ */
 export class Relay implements Silent {
   idleTicks = 0;
   beatBefore: Silent | undefined;
@@ -67,9 +85,12 @@ export class Relay implements Silent {
   readonly #heartbeat: Heartbeat;
   readonly #observer: ResponseObserver | undefined;
   #controller: Dispatcher.DispatchController | undefined;
+  #head: Head | undefined;
   /** The last four bytes that passed; an event boundary before the first. */
   #tail = CRLF_CRLF;
   #beating = false;
+  /** The client has gone: what comes is only looked at. */
+  #discarding = false;
 
   constructor(response: ServerResponse, heartbeat: Heartbeat, observer: ResponseObserver | undefined) {
     this.#response = response;
@@ -77,43 +98,46 @@ export class Relay implements Silent {
     this.#observer = observer;
   }
 
-  /** Starts the client's response with the upstream's status and headers. */
-  start(
+  /** An upstream begins an answer: its status and headers go out with its first byte. */
+  begin(
     controller: Dispatcher.DispatchController,
     status: number,
     headers: IncomingHttpHeaders,
     upstream: string,
   ): void {
-    const response = this.#response;
     this.#controller = controller;
-    for (const name in headers) {
-      const value = headers[name];
-      if (value !== undefined && isRelayed(name)) response.setHeader(name, value);
-    }
-    const own = this.#observer?.onResponseStart?.(status, headers, upstream);
-    if (own === undefined) response.writeHead(status);
-    else response.writeHead(status, own);
-    if (isPlainEventStream(headers)) {
-      this.#beating = true;
-      this.#heartbeat.add(this);
-      // Headers of a stream go out at once; those of other answers with the first bytes of the body.
-      queueMicrotask(() => {
-        if (this.bytes === 0) response.flushHeaders();
-      });
-    }
+    this.#head = { status, headers, upstream };
+    if (this.#discarding || !isPlainEventStream(headers)) return;
+    this.#beating = true;
+    this.#heartbeat.add(this);
+  }
+
+  /** Nothing of the answer that was begun has gone out, so that it can be taken back. */
+  get pending(): boolean {
+    return this.#head !== undefined;
+  }
+
+  /** The answer broke off before its first byte. */
+  withdraw(): void {
+    this.release();
+    this.#head = undefined;
+    this.#tail = CRLF_CRLF;
   }
 
   data(chunk: Buffer): void {
+    if (this.#head !== undefined) this.#start(this.#head);
     this.idleTicks = 0;
     this.#observer?.onResponseBytes?.(chunk);
+    if (this.#discarding) return;
     if (this.#beating) this.#remember(chunk);
     this.bytes += chunk.length;
     if (!this.#response.write(chunk)) this.#pause();
   }
 
   end(): void {
+    if (this.#head !== undefined) this.#start(this.#head);
     this.release();
-    this.#response.end();
+    if (!this.#discarding) this.#response.end();
   }
 
   /**
@@ -122,9 +146,17 @@ export class Relay implements Silent {
    */
   cut(): void {
     this.release();
+    if (this.#discarding) return;
     const { socket } = this.#response;
     if (socket === null) this.#response.destroy();
     else socket.destroySoon();
+  }
+
+  /** The client has gone, and the answer is read on to its end all the same: as fast as it comes. */
+  discard(): void {
+    this.release();
+    this.#discarding = true;
+    this.#controller?.resume();
   }
 
   /** Lets go of the heartbeat; nothing passes after it. */
@@ -139,8 +171,22 @@ export class Relay implements Silent {
     const atBoundary = (this.#tail & 0xffff) === LF_LF || this.#tail === CRLF_CRLF;
     // While the client does not even take what is there, it needs no proof of life.
     if (!atBoundary || this.#response.writableNeedDrain) return;
+    if (this.#head !== undefined) this.#start(this.#head);
     this.bytes += PING.length;
     this.#response.write(PING);
+  }
+
+  #start({ status, headers, upstream }: Head): void {
+    this.#head = undefined;
+    const own = this.#observer?.onResponseStart?.(status, headers, upstream);
+    if (this.#discarding) return;
+    const response = this.#response;
+    for (const name in headers) {
+      const value = headers[name];
+      if (value !== undefined && isRelayed(name)) response.setHeader(name, value);
+    }
+    if (own === undefined) response.writeHead(status);
+    else response.writeHead(status, own);
   }
 
   #pause(): void {
