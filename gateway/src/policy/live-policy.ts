@@ -58,6 +58,8 @@ export class LivePolicy implements Policy {
 
   readonly checkModel: Policy['checkModel'] = (principal, requested) =>
     this.#current.checkModel(principal, requested);
+  readonly allowsEveryModel: Policy['allowsEveryModel'] = (principal) =>
+    this.#current.allowsEveryModel(principal);
   readonly upstreamModel: Policy['upstreamModel'] = (canonical, upstreamName) =>
     this.#current.upstreamModel(canonical, upstreamName);
   readonly listModels: Policy['listModels'] = (principal, query) =>

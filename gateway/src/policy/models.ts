@@ -32,7 +32,9 @@ export interface ServedModel {
 /** The models that a person may use. Compiled once per policy. */
 export interface ModelAccess {
   allows(canonical: string): boolean;
-  /** The same for any name of the model. */
+  /** Every model that there is, served here or not: nothing is kept from this person. */
+  readonly everything: boolean;
+  /** The same as {@link allows} for any name of the model. */
   allowsName(name: string): boolean;
   /** Models to offer, in the order of `GET /v1/models`. */
   readonly listed: readonly ServedModel[];
@@ -74,7 +76,12 @@ export function createModelPolicy(source: PolicySource): ModelPolicy {
   return {
     accessFor: (availableModels) => {
       const { allows, listed } = compileAccess([...served.values()], availableModels);
-      return { allows, listed, allowsName: (name) => allows(resolve(name)?.canonical ?? name) };
+      return {
+        allows,
+        listed,
+        everything: builtin && availableModels === undefined,
+        allowsName: (name) => allows(resolve(name)?.canonical ?? name),
+      };
     },
     check(access, requested) {
       const model = resolve(requested);

@@ -52,6 +52,8 @@ export interface Policy {
   readonly warnings: readonly string[];
   /** @throws ApiError 400 `invalid_request_error`, naming the models that this person may use. */
   checkModel(principal: Principal, requested: string): ResolvedModel;
+  /** Whether this person may use every model that there is. */
+  allowsEveryModel(principal: Principal): boolean;
   /** The id of a model (`canonical` of {@link checkModel}) at an upstream; undefined: skip that upstream. */
   upstreamModel(canonical: string, upstreamName: string): string | undefined;
   listModels(principal: Principal, query?: ModelListQuery): ModelList;
@@ -125,6 +127,7 @@ export function compilePolicy(source: PolicySource, options: PolicyOptions): Pol
       everyPolicy.map(({ policy, access }) => ({ policy, access })),
     ),
     checkModel: (principal, requested) => models.check(of(principal).access, requested),
+    allowsEveryModel: (principal) => of(principal).access.everything,
     upstreamModel: (canonical, upstreamName) => models.upstreamModel(canonical, upstreamName),
     listModels: (principal, query) => renderModelList(of(principal).access.listed, query),
     findModel(principal, name) {

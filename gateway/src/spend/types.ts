@@ -19,6 +19,8 @@ export interface RequestBound {
   /** The dearest way in which input can be billed: as it is, or written to a cache for 5 minutes or for an hour. */
   readonly cacheWrites: 'none' | '5m' | '1h';
   readonly fastMode: boolean;
+  /** It may be billed 1.1 times, for the place where it is to be answered (`inference_geo`). */
+  readonly usInference?: boolean;
 }
 
 /** What one model costs at one upstream. Exact: no floating point, one rounding per request. */
@@ -37,6 +39,8 @@ export interface PriceBook {
    * @param upstreamModel What it is called there.
    */
   rates(upstream: string, model: string, upstreamModel: string): Rates;
+  /** What the dearest of all models costs at an upstream: where it chooses one that nobody named. */
+  dearest(upstream: string): Pick<Rates, 'ceiling'>;
 }
 
 /** What passed in one response, as the meter saw it. */

@@ -1,5 +1,5 @@
 import type { Dispatcher } from 'undici';
-import { replaceField } from './body-scanner.ts';
+import { replaceFields, type Edit } from './body-scanner.ts';
 import { FederatedCredential, type FederationAuth } from './federation.ts';
 import { addOauthBeta, forwardedHeaders } from './headers.ts';
 import type { InferenceRequest, PreparedRequest, Upstream } from './upstream.ts';
@@ -31,6 +31,7 @@ export const ANTHROPIC_BASE_URL = 'https://api.anthropic.com';
 
 /** The Claude API itself: path, query, body and betas go through as they are. */
 export function createAnthropicUpstream(config: AnthropicConfig, deps: AnthropicDeps): Upstream {
+  const name = config.name ?? config.provider;
   const baseUrl = new URL(config.base_url ?? ANTHROPIC_BASE_URL);
   const basePath = baseUrl.pathname.replace(/\/+$/, '');
   const extraHeaders = Object.entries(config.headers ?? {}).map(
@@ -39,17 +40,17 @@ export function createAnthropicUpstream(config: AnthropicConfig, deps: Anthropic
   const credential = createCredential(config.auth, baseUrl, deps);
 
   const finish = (request: InferenceRequest, model: string, headers: string[]): PreparedRequest => {
-    for (const [name, value] of extraHeaders) setHeader(headers, name, value);
+    for (const [header, value] of extraHeaders) setHeader(headers, header, value);
     return {
       origin: baseUrl.origin,
       path: basePath + request.path + request.query,
       headers,
-      body: withModel(request, model),
+      body: withModels(request, model, name),
     };
   };
 
   return {
-    name: config.name ?? config.provider,
+    name,
     provider: config.provider,
     prepare(request, model) {
       const headers = forwardedHeaders(request.headers, deps.userAgent);
@@ -117,9 +118,16 @@ function setHeader(headers: string[], name: string, value: string): void {
   headers.push(name, value);
 }
 
-/** The client's body, untouched unless the model goes by another name here. */
-function withModel(request: InferenceRequest, model: string): Buffer {
-  const span = request.fields.model;
-  if (span === undefined || model === request.requestedModel) return request.body;
-  return replaceField(request.body, span, JSON.stringify(model));
+/** The client's body, untouched unless a model goes by another name here. */
+function withModels(request: InferenceRequest, model: string, upstream: string): Buffer {
+  const { body, fields, requestedModel, otherModels } = request;
+  const edits: Edit[] = [];
+  if (fields.model !== undefined && model !== requestedModel) {
+    edits.push({ span: fields.model, json: JSON.stringify(model) });
+  }
+  for (const { span, requested, upstreamModels } of otherModels) {
+    const name = upstreamModels.get(upstream) ?? requested;
+    if (name !== requested) edits.push({ span, json: JSON.stringify(name) });
+  }
+  return edits.length === 0 ? body : replaceFields(body, edits);
 }

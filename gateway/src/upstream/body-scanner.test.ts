@@ -1,5 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
-import { readField, replaceField, scanBody, type BodyField, type BodyWord } from './body-scanner.ts';
+import {
+  MAX_DEPTH,
+  readField,
+  replaceFields,
+  scanBody,
+  type BodyField,
+  type BodyWord,
+} from './body-scanner.ts';
 import { seededBelow } from '../testing/random.ts';
 
 const FIELDS: readonly BodyField[] = ['model', 'max_tokens', 'stream', 'tags'];
@@ -133,14 +140,16 @@ describe('scanBody', () => {
     expect(body.toString('utf8', keyStart, end)).toBe('"tags" : {"a":"}"}');
   });
 
-  it('takes nesting of any depth without recursion', () => {
-    const depth = 1_000_000;
+  it('takes nesting without recursion, up to a limit', () => {
+    const depth = MAX_DEPTH;
     const nest = (open: string, close: string): Buffer =>
       Buffer.from(`{"x":${open.repeat(depth)}1${close.repeat(depth)},"model":"a"}`);
     expect(scanned(nest('[', ']'))).toEqual({ model: 'a' });
     expect(scanned(nest('{"a":', '}'))).toEqual({ model: 'a' });
     expect(scanBody(Buffer.from('['.repeat(depth)))).toBe('invalid_json');
     expect(scanBody(Buffer.from('{"a":'.repeat(depth)))).toBe('invalid_json');
+    expect(scanBody(Buffer.from(`{"x":${'['.repeat(1_000_000)}`))).toBe('too_deep');
+    expect(scanBody(Buffer.from('['.repeat(1_000_000)))).toBe('too_deep');
   });
 
   it('leaves the inside of strings that are not read to the upstream, and no others', () => {
@@ -205,11 +214,11 @@ describe('scanBody', () => {
   });
 });
 
-it('replaceField changes nothing but the value', () => {
+it('replaceFields changes nothing but the value', () => {
   const body = Buffer.from('{ "a":"ü", "model" : "short" , "z": [1, 2] }');
   const scan = scanBody(body);
   if (typeof scan === 'string' || scan.fields.model === undefined) throw new Error('model not found');
-  expect(replaceField(body, scan.fields.model, '"a much longer name"').toString()).toBe(
+  expect(replaceFields(body, [{ span: scan.fields.model, json: '"a much longer name"' }]).toString()).toBe(
     '{ "a":"ü", "model" : "a much longer name" , "z": [1, 2] }',
   );
 });

@@ -1,12 +1,29 @@
 /**
- * Finds the few top-level members that the gateway reads in a JSON body, without parsing the body: a 340 KB
- * conversation costs a small part of what `JSON.parse` does, and its bytes stay as they came (bench/src/body-scan.ts).
+ * Finds the few members that the gateway reads in a JSON body, without parsing the body: a 340 KB conversation costs a
+ * small part of what `JSON.parse` does, and its bytes stay as they came (bench/src/body-scan.ts).
  *
  * Exact about structure: brackets, commas, colons, literals and numbers are checked at every depth (RFC 8259), so a
- * body is taken if and only if `JSON.parse` takes it, with one exception. What stands *inside* strings that the
+ * body is taken if and only if `JSON.parse` takes it, with two exceptions. What stands *inside* strings that the
  * gateway does not read (raw control characters, unknown escapes) is skipped; it cannot change which member is
- * which, and the upstream answers for it. Members that are read are always decoded by `JSON.parse`.
+ * which, and the upstream answers for it. Members that are read are always decoded by `JSON.parse`. And there are
+ * limits, far beyond what clients send, which keep the work per byte the same whatever the body.
  */
+import {
+  BACKSLASH,
+  CLOSE_BRACE,
+  CLOSE_BRACKET,
+  COLON,
+  COMMA,
+  LOWER_U,
+  OPEN_BRACE,
+  OPEN_BRACKET,
+  QUOTE,
+  skipLongString,
+  skipScalar,
+  skipSpace,
+  wordsBelow,
+} from './json-text.ts';
+import { findName, nameAt, nameTable } from './member-names.ts';
 
 /** The members that {@link scanBody} looks for. */
 const FIELDS = [
@@ -17,13 +34,23 @@ const FIELDS = [
   'messages',
   'system',
   'tools',
+  'tool_choice',
   'speed',
   'thinking',
+  'cache_control',
+  'compaction',
+  'container',
   'context_management',
+  'fallbacks',
+  'inference_geo',
   'mcp_servers',
+  'output_config',
+  'output_format',
+  'thread',
   'anthropic_beta',
 ] as const;
 export type BodyField = (typeof FIELDS)[number];
+const FIELD_KEYS = nameTable(FIELDS);
 
 /** Strings that are counted wherever they stand, as a member's name or as a value: they tell what input may cost. */
 const WORDS = ['1h', 'url', 'image', 'file_id', 'document', 'cache_control', 'tool_reference'] as const;
@@ -36,46 +63,71 @@ export interface Span {
   readonly end: number;
 }
 
+/** What is looked for in a tool, and in an entry of `fallbacks`. */
+const PART_MEMBERS = ['type', 'model', 'max_uses', 'max_tokens', 'speed'] as const;
+export type PartMember = (typeof PART_MEMBERS)[number];
+const PART_KEYS = nameTable(PART_MEMBERS);
+
+/** A part of the request that may ask for work of its own: a tool that says its type, or an entry of `fallbacks`. */
+export interface RequestPart {
+  /** Where it stands, for people: `tools.3`, `fallbacks.0`, or `tool_definition` for a tool in a message. */
+  readonly path: string;
+  readonly members: Readonly<Partial<Record<PartMember, Span>>>;
+}
+
 export interface ScannedBody {
   /** The last member of each name, as `JSON.parse` would take it. */
   readonly fields: Readonly<Partial<Record<BodyField, Span>>>;
-  /** One of the names that stands there more than once: parsers may disagree on which of them counts. */
-  readonly doubled: BodyField | undefined;
+  /**
+   * A member that is looked for and stands there more than once, by its path (`model`, `tools.3.max_uses`): parsers
+   * may disagree on which of them counts.
+   */
+  readonly doubled: string | undefined;
+  /**
+   * A top-level member that is not known and has `model` in its name, or has a member of that name within: it may
+   * choose a model that the policy does not get to see.
+   */
+  readonly namesModel: string | undefined;
+  /** Tools that say their type or have a member besides that matters, in `tools` and in messages. */
+  readonly tools: readonly RequestPart[];
+  /** The entries of `fallbacks`, where that is a list. */
+  readonly fallbacks: readonly RequestPart[];
   /** How often each word stands there, however it is spelled. */
   readonly words: Readonly<Record<BodyWord, number>>;
 }
 
 /** Why a body is refused. */
-export type ScanFailure = 'invalid_json' | 'not_an_object';
+export type ScanFailure =
+  'invalid_json' | 'not_an_object' | 'too_deep' | 'too_many_values' | 'too_many_members';
 
-const QUOTE = 0x22;
-const COMMA = 0x2c;
-const COLON = 0x3a;
-const OPEN_BRACKET = 0x5b;
-const BACKSLASH = 0x5c;
-const CLOSE_BRACKET = 0x5d;
-const LOWER_U = 0x75;
-const OPEN_BRACE = 0x7b;
-const CLOSE_BRACE = 0x7d;
+/** Levels of nesting. The API itself takes a few hundred at most. */
+export const MAX_DEPTH = 1000;
+/** Values and members in a body. A conversation that fills the largest context window has some ten thousand. */
+export const MAX_VALUES = 1_000_000;
+/** Members at the top level, where the API knows some thirty. */
+export const MAX_TOP_LEVEL_MEMBERS = 200;
+/** Tools that run at the upstream, entries of `fallbacks`, and tools in messages, each. */
+export const MAX_PARTS = 1000;
 
-const TRUE = Buffer.from('true');
-const FALSE = Buffer.from('false');
-const NULL = Buffer.from('null');
+/** What a member may have in it that is called `model`: a schema, a text, or a name that is looked at by itself. */
+const MAY_SAY_MODEL: ReadonlySet<string | undefined> = new Set<BodyField | 'metadata' | undefined>([
+  'messages',
+  'system',
+  'tools',
+  'tool_choice',
+  'tags',
+  'fallbacks',
+  'output_config',
+  'output_format',
+]);
 
-/** Strings are mostly keys and short words, which are looked at byte by byte. */
+/** What is looked for beside the words. */
+const MARKS = ['model', 'definition', 'tool_definition'] as const;
+type Mark = (typeof MARKS)[number];
+const STRINGS = nameTable([...WORDS, ...MARKS]);
+
+/** Strings are mostly keys and short words, which are looked at byte by byte. No word is longer, less the quote. */
 const SHORT_STRING = 16;
-/** No two words are of one length; none is longer than {@link SHORT_STRING} less the quote. */
-const WORD_OF_LENGTH: readonly ({ readonly word: BodyWord; readonly bytes: Buffer } | undefined)[] =
-  Array.from({ length: SHORT_STRING }, (_, length) => {
-    const word = WORDS.find((candidate) => candidate.length === length);
-    return word === undefined ? undefined : { word, bytes: Buffer.from(word) };
-  });
-/** A word of which every character is written as `\u0000`. */
-const LONGEST_ESCAPED_WORD = 6 * Math.max(...WORDS.map(({ length }) => length));
-/** How far a quote is searched for word by word: a native search pays for its call behind some hundred bytes. */
-const NEAR_WORDS = 64;
-/** Where the first byte of a word is its lowest; elsewhere every search is a native one. */
-const LITTLE_ENDIAN = new Uint8Array(new Int32Array([1]).buffer)[0] === 1;
 
 /** Scans a whole body (UTF-8 JSON text, RFC 8259; a byte order mark is not JSON). Never throws. */
 export function scanBody(body: Buffer): ScannedBody | ScanFailure {
@@ -83,7 +135,8 @@ export function scanBody(body: Buffer): ScannedBody | ScanFailure {
   const start = skipSpace(body, 0);
   if (body[start] === OPEN_BRACE) return scanner.object(start);
   const end = scanner.skipValue(start);
-  return end !== -1 && skipSpace(body, end) === body.length ? 'not_an_object' : 'invalid_json';
+  if (end === -1) return scanner.failure;
+  return skipSpace(body, end) === body.length ? 'not_an_object' : 'invalid_json';
 }
 
 /**
@@ -91,25 +144,37 @@ export function scanBody(body: Buffer): ScannedBody | ScanFailure {
  *
  * @throws SyntaxError when the value is a string with a bad escape or a raw control character.
  */
-export function readField(body: Buffer, span: Span): unknown {
+export function readField(body: Buffer, span: Pick<Span, 'start' | 'end'>): unknown {
   return JSON.parse(body.toString('utf8', span.start, span.end)) as unknown;
 }
 
-/** A copy of the body in which one value is replaced by another JSON text; all other bytes stay. */
-export function replaceField(body: Buffer, span: Span, json: string): Buffer {
-  const value = Buffer.from(json);
-  const result = Buffer.allocUnsafe(body.length - (span.end - span.start) + value.length);
-  body.copy(result, 0, 0, span.start);
-  value.copy(result, span.start);
-  body.copy(result, span.start + value.length, span.end);
-  return result;
+/** One value of a body, and the JSON text that is to stand in its place. */
+export interface Edit {
+  readonly span: Pick<Span, 'start' | 'end'>;
+  readonly json: string;
 }
 
-/** Positions are offsets into the body; -1 says that there is no JSON where it should be. */
+/** A copy of the body with some values replaced; all other bytes stay. */
+export function replaceFields(body: Buffer, edits: readonly Edit[]): Buffer {
+  const parts: Buffer[] = [];
+  let at = 0;
+  for (const { span, json } of edits.toSorted((a, b) => a.span.start - b.span.start)) {
+    parts.push(body.subarray(at, span.start), Buffer.from(json));
+    at = span.end;
+  }
+  parts.push(body.subarray(at));
+  return Buffer.concat(parts);
+}
+
+/** Whether the container at each depth is an object (1) or an array (0). One for all: no scan waits for anything. */
+const containers = new Uint8Array(MAX_DEPTH);
+
+/** Positions are offsets into the body; -1 says that there is no JSON where it should be, or that a limit was met. */
 class Scanner {
+  /** Why a position was -1. */
+  failure: ScanFailure = 'invalid_json';
   readonly #body: Buffer;
-  /** The memory below the body, word by word. */
-  readonly #words: Int32Array;
+  readonly #memory: Int32Array;
   readonly #counts: Record<BodyWord, number> = {
     '1h': 0,
     url: 0,
@@ -119,65 +184,78 @@ class Scanner {
     cache_control: 0,
     tool_reference: 0,
   };
-  /** Whether the container at each depth is an object (1) or an array (0). */
-  #containers = new Uint8Array(64);
+  #values = 0;
+  #doubled: string | undefined;
+  /** How many members are called `model`, at any depth. */
+  #models = 0;
+  #definesTools = false;
+  /** Where the values of members called `definition` begin. */
+  readonly #definitions: number[] = [];
+  readonly #tools: RequestPart[] = [];
+  readonly #fallbacks: RequestPart[] = [];
 
   constructor(body: Buffer) {
     this.#body = body;
-    this.#words = new Int32Array(body.buffer, 0, LITTLE_ENDIAN ? body.buffer.byteLength >> 2 : 0);
+    this.#memory = wordsBelow(body);
   }
 
   /** @param at Offset of the opening brace of the outermost object. */
   object(at: number): ScannedBody | ScanFailure {
     const body = this.#body;
-    const words = this.#counts;
     const fields: Partial<Record<BodyField, Span>> = {};
-    let doubled: BodyField | undefined;
-    let i = skipSpace(body, at + 1);
-    if (body[i] === CLOSE_BRACE) {
-      return skipSpace(body, i + 1) === body.length ? { fields, doubled, words } : 'invalid_json';
-    }
-    for (;;) {
-      if (body[i] !== QUOTE) return 'invalid_json';
-      const keyStart = i;
-      const keyEnd = this.#string(i);
-      if (keyEnd === -1) return 'invalid_json';
-      i = skipSpace(body, keyEnd);
-      if (body[i] !== COLON) return 'invalid_json';
-      const start = skipSpace(body, i + 1);
-      const end = this.skipValue(start);
-      if (end === -1) return 'invalid_json';
-
-      const name = fieldName(body, keyStart, keyEnd);
-      if (name === 'invalid') return 'invalid_json';
+    let namesModel: string | undefined;
+    let members = 0;
+    const end = this.#members(at, (keyStart, keyEnd, start) => {
+      if (++members > MAX_TOP_LEVEL_MEMBERS) return this.#fail('too_many_members');
+      const name = nameAt(body, keyStart, keyEnd, FIELD_KEYS);
+      if (name === 'invalid') return -1;
+      const models = this.#models;
+      const valueEnd =
+        name === 'tools'
+          ? this.#parts(start, name, this.#tools)
+          : name === 'fallbacks'
+            ? this.#parts(start, name, this.#fallbacks)
+            : this.skipValue(start);
+      if (valueEnd === -1) return -1;
       if (name !== undefined) {
-        if (fields[name] !== undefined) doubled ??= name;
-        fields[name] = { keyStart, start, end };
+        if (fields[name] !== undefined) this.#doubled ??= name;
+        fields[name] = { keyStart, start, end: valueEnd };
       }
-
-      i = skipSpace(body, end);
-      const next = body[i];
-      if (next === COMMA) i = skipSpace(body, i + 1);
-      else if (next === CLOSE_BRACE) {
-        return skipSpace(body, i + 1) === body.length ? { fields, doubled, words } : 'invalid_json';
-      } else return 'invalid_json';
-    }
+      const mayChoose = this.#models > models && !MAY_SAY_MODEL.has(name);
+      if (mayChoose || (name === undefined && hasModelInName(body, keyStart, keyEnd))) {
+        namesModel ??= body.toString('utf8', keyStart + 1, Math.min(keyEnd - 1, keyStart + 65));
+      }
+      return valueEnd;
+    });
+    if (end === -1) return this.failure;
+    if (skipSpace(body, end) !== body.length) return 'invalid_json';
+    if (this.#definesTools && !this.#defined(fields)) return this.failure;
+    return {
+      fields,
+      doubled: this.#doubled,
+      namesModel,
+      tools: this.#tools,
+      fallbacks: this.#fallbacks,
+      words: this.#counts,
+    };
   }
 
-  /** @returns the offset behind the value, whatever it nests; no recursion, so depth costs one byte a level. */
+  /** @returns the offset behind the value, whatever it nests; no recursion. */
   skipValue(at: number): number {
     const body = this.#body;
     let i = at;
     let depth = 0;
     for (;;) {
       // Here a value must begin.
+      if (++this.#values > MAX_VALUES) return this.#fail('too_many_values');
       const first = body[i];
       if (first === QUOTE) i = this.#string(i);
       else if (first === OPEN_BRACE || first === OPEN_BRACKET) {
         const isObject = first === OPEN_BRACE;
         i = skipSpace(body, i + 1);
         if (body[i] !== (isObject ? CLOSE_BRACE : CLOSE_BRACKET)) {
-          this.#push(depth++, isObject);
+          if (depth === MAX_DEPTH) return this.#fail('too_deep');
+          containers[depth++] = isObject ? 1 : 0;
           if (isObject && (i = this.#key(i)) === -1) return -1;
           continue;
         }
@@ -189,7 +267,7 @@ class Scanner {
       for (;;) {
         if (depth === 0) return i;
         i = skipSpace(body, i);
-        const isObject = this.#containers[depth - 1] === 1;
+        const isObject = containers[depth - 1] === 1;
         const next = body[i];
         if (next === COMMA) {
           i = skipSpace(body, i + 1);
@@ -201,6 +279,89 @@ class Scanner {
         i++;
       }
     }
+  }
+
+  /**
+   * Steps over an object.
+   *
+   * @param at Of its opening brace.
+   * @param member Told of every member, and steps over its value, which begins at `start`.
+   */
+  #members(at: number, member: (keyStart: number, keyEnd: number, start: number) => number): number {
+    const body = this.#body;
+    let i = skipSpace(body, at + 1);
+    if (body[i] === CLOSE_BRACE) return i + 1;
+    for (;;) {
+      const keyStart = i;
+      if (body[i] !== QUOTE) return -1;
+      const keyEnd = this.#string(i);
+      if (keyEnd === -1) return -1;
+      i = skipSpace(body, keyEnd);
+      if (body[i] !== COLON) return -1;
+      const end = member(keyStart, keyEnd, skipSpace(body, i + 1));
+      if (end === -1) return -1;
+      i = skipSpace(body, end);
+      const next = body[i];
+      if (next === CLOSE_BRACE) return i + 1;
+      if (next !== COMMA) return -1;
+      i = skipSpace(body, i + 1);
+    }
+  }
+
+  /** Steps over the list of tools or of fallbacks and keeps what its entries have that matters. */
+  #parts(at: number, list: string, into: RequestPart[]): number {
+    const body = this.#body;
+    if (body[at] !== OPEN_BRACKET) return this.skipValue(at);
+    let i = skipSpace(body, at + 1);
+    if (body[i] === CLOSE_BRACKET) return i + 1;
+    for (let index = 0; ; index++) {
+      i = body[i] === OPEN_BRACE ? this.#part(i, list, index, into) : this.skipValue(i);
+      if (i === -1) return -1;
+      i = skipSpace(body, i);
+      const next = body[i];
+      if (next === CLOSE_BRACKET) return i + 1;
+      if (next !== COMMA) return -1;
+      i = skipSpace(body, i + 1);
+    }
+  }
+
+  #part(at: number, list: string, index: number | undefined, into: RequestPart[]): number {
+    if (++this.#values > MAX_VALUES) return this.#fail('too_many_values');
+    const body = this.#body;
+    let found: Partial<Record<PartMember, Span>> | undefined;
+    const path = (): string => (index === undefined ? list : `${list}.${index}`);
+    const end = this.#members(at, (keyStart, keyEnd, start) => {
+      const valueEnd = this.skipValue(start);
+      const name = nameAt(body, keyStart, keyEnd, PART_KEYS);
+      if (name === 'invalid') return -1;
+      if (valueEnd !== -1 && name !== undefined) {
+        found ??= {};
+        if (found[name] !== undefined) this.#doubled ??= `${path()}.${name}`;
+        found[name] = { keyStart, start, end: valueEnd };
+      }
+      return valueEnd;
+    });
+    if (end === -1 || found === undefined) return end;
+    if (into.length === MAX_PARTS) return this.#fail('too_many_members');
+    into.push({ path: path(), members: found });
+    return end;
+  }
+
+  /** Keeps the tools that messages define. What is nested in another member of that name defines none. */
+  #defined({ messages, compaction }: ScannedBody['fields']): boolean {
+    // One that looks at them once more, and counts nothing twice.
+    const scanner = new Scanner(this.#body);
+    let behind = 0;
+    for (const start of this.#definitions) {
+      if (start < behind || !(isWithin(start, messages) || isWithin(start, compaction))) continue;
+      behind = scanner.#part(start, 'tool_definition', undefined, this.#tools);
+      if (behind === -1) {
+        this.failure = scanner.failure;
+        return false;
+      }
+    }
+    this.#doubled ??= scanner.#doubled;
+    return true;
   }
 
   /** From a key's opening quote to where its value begins. */
@@ -222,8 +383,10 @@ class Scanner {
     while (i < near) {
       const c = body[i];
       if (c === QUOTE) {
-        if (escapesUnicode) this.#countEscaped(at, i + 1);
-        else this.#count(at + 1, i);
+        if (escapesUnicode) this.#count(nameAt(body, at, i + 1, STRINGS), i + 1);
+        else if (STRINGS.byLength[i - at - 1] !== undefined) {
+          this.#count(findName(body, at + 1, i - at - 1, STRINGS), i + 1);
+        }
         return i + 1;
       }
       if (c === BACKSLASH) {
@@ -231,152 +394,42 @@ class Scanner {
         i += 2;
       } else i++;
     }
-    const end = skipLongString(body, this.#words, i);
+    const end = skipLongString(body, this.#memory, i);
     // A word's first escape stands within its length, so it was seen above.
-    if (escapesUnicode && end !== -1) this.#countEscaped(at, end);
+    if (escapesUnicode && end !== -1) this.#count(nameAt(body, at, end, STRINGS), end);
     return end;
   }
 
-  #count(start: number, end: number): void {
-    const candidate = WORD_OF_LENGTH[end - start];
-    if (candidate !== undefined && isAt(this.#body, start, candidate.bytes)) this.#counts[candidate.word]++;
+  #count(word: BodyWord | Mark | 'invalid' | undefined, end: number): void {
+    if (word === undefined || word === 'invalid') return;
+    if (word === 'model') {
+      if (this.#body[skipSpace(this.#body, end)] === COLON) this.#models++;
+    } else if (word === 'definition') this.#noteDefinition(end);
+    else if (word === 'tool_definition') this.#definesTools = true;
+    else this.#counts[word]++;
   }
 
-  #countEscaped(start: number, end: number): void {
-    if (end - start > LONGEST_ESCAPED_WORD + 2) return;
-    try {
-      const text: unknown = JSON.parse(this.#body.toString('utf8', start, end));
-      const word = WORDS.find((candidate) => candidate === text);
-      if (word !== undefined) this.#counts[word]++;
-    } catch {
-      // No JSON string, and so no word.
-    }
+  #noteDefinition(keyEnd: number): void {
+    const body = this.#body;
+    const colon = skipSpace(body, keyEnd);
+    if (body[colon] !== COLON) return;
+    const start = skipSpace(body, colon + 1);
+    if (body[start] === OPEN_BRACE) this.#definitions.push(start);
   }
 
-  #push(depth: number, isObject: boolean): void {
-    if (depth === this.#containers.length) {
-      const grown = new Uint8Array(depth * 2);
-      grown.set(this.#containers);
-      this.#containers = grown;
-    }
-    this.#containers[depth] = isObject ? 1 : 0;
+  #fail(failure: ScanFailure): -1 {
+    this.failure = failure;
+    return -1;
   }
 }
 
-function skipSpace(body: Buffer, at: number): number {
-  let i = at;
-  for (;;) {
-    const c = body[i];
-    if (c !== 0x20 && c !== 0x0a && c !== 0x0d && c !== 0x09) return i;
-    i++;
-  }
+function isWithin(offset: number, span: Span | undefined): boolean {
+  return span !== undefined && offset >= span.start && offset < span.end;
 }
 
-/**
- * The rest of a string, from a place that is outside any escape. Source code in JSON has an escaped quote every few
- * bytes, where a native search for each would cost more than parsing: so while quotes come thick the body is looked
- * at four bytes at a time, and only what is farther away is left to `indexOf`.
- */
-function skipLongString(body: Buffer, words: Int32Array, from: number): number {
-  const base = body.byteOffset;
-  const lastWord = Math.min((base + body.length) >> 2, words.length);
-  let i = from;
-  for (;;) {
-    // To the next word, byte by byte; words are aligned in the memory below the body.
-    for (; ((base + i) & 3) !== 0; i++) {
-      if (i >= body.length) return -1;
-      if (body[i] === QUOTE && !isEscaped(body, i, from)) return i + 1;
-    }
-    let stop = 0;
-    let word = (base + i) >> 2;
-    do {
-      stop = Math.min(word + NEAR_WORDS, lastWord);
-      word = wordWithQuote(words, word, stop);
-      if (word >= stop) break;
-      for (let marks = quotesIn(words[word] ?? 0); marks !== 0; marks &= marks - 1) {
-        const quote = (word << 2) + ((31 - Math.clz32(marks & -marks)) >> 3) - base;
-        if (body[quote] === QUOTE && !isEscaped(body, quote, from)) return quote + 1;
-      }
-      word++;
-    } while (word < lastWord);
-    const quote = body.indexOf(QUOTE, (word << 2) - base);
-    if (quote === -1) return -1;
-    if (!isEscaped(body, quote, from)) return quote + 1;
-    i = quote + 1;
-  }
-}
-
-/** The first word of `[from, stop)` that has a quote in it, or `stop`. On its own, since it is the inner loop. */
-function wordWithQuote(words: Int32Array, from: number, stop: number): number {
-  let word = from;
-  while (word < stop && quotesIn(words[word] ?? 0) === 0) word++;
-  return word;
-}
-
-/** Marks the quotes among four bytes: the lowest mark is right, higher ones may not be (Mycroft's test for zeros). */
-function quotesIn(word: number): number {
-  const x = word ^ 0x22222222;
-  return ((x - 0x01010101) | 0) & ~x & 0x80808080;
-}
-
-/** Whether an odd run of backslashes precedes. @param floor Where no escape is open. */
-function isEscaped(body: Buffer, at: number, floor: number): boolean {
-  let run = at;
-  while (run > floor && body[run - 1] === BACKSLASH) run--;
-  return ((at - run) & 1) === 1;
-}
-
-/** From the first byte of a number, `true`, `false` or `null` to behind its last. */
-function skipScalar(body: Buffer, at: number): number {
-  const first = body[at];
-  if (first === 0x74) return isAt(body, at, TRUE) ? at + 4 : -1;
-  if (first === 0x66) return isAt(body, at, FALSE) ? at + 5 : -1;
-  if (first === 0x6e) return isAt(body, at, NULL) ? at + 4 : -1;
-  return skipNumber(body, at);
-}
-
-function isAt(body: Buffer, at: number, word: Buffer): boolean {
-  for (let i = 0; i < word.length; i++) if (body[at + i] !== word[i]) return false;
-  return true;
-}
-
-function skipNumber(body: Buffer, at: number): number {
-  let i = body[at] === 0x2d ? at + 1 : at;
-  if (body[i] === 0x30) i++;
-  else if ((i = skipDigits(body, i)) === -1) return -1;
-  if (body[i] === 0x2e && (i = skipDigits(body, i + 1)) === -1) return -1;
-  if (body[i] === 0x65 || body[i] === 0x45) {
-    i++;
-    if (body[i] === 0x2b || body[i] === 0x2d) i++;
-    return skipDigits(body, i);
-  }
-  return i;
-}
-
-/** At least one digit. */
-function skipDigits(body: Buffer, at: number): number {
-  let i = at;
-  for (;;) {
-    const c = body[i];
-    if (c === undefined || c < 0x30 || c > 0x39) return i === at ? -1 : i;
-    i++;
-  }
-}
-
-/** Which field a top-level key names; keys may be spelled with escapes (`"mod\u0065l"`). */
-function fieldName(body: Buffer, start: number, end: number): BodyField | 'invalid' | undefined {
-  const length = end - start - 2;
-  for (let i = start + 1; i < end - 1; i++) {
-    if (body[i] !== BACKSLASH) continue;
-    try {
-      const key: unknown = JSON.parse(body.toString('utf8', start, end));
-      return FIELDS.find((field) => field === key);
-    } catch {
-      return 'invalid';
-    }
-  }
-  for (const field of FIELDS) {
-    if (field.length === length && body.toString('latin1', start + 1, end - 1) === field) return field;
-  }
-  return undefined;
+/** Whether a member's name speaks of models (`fallback_model`), in whatever spelling. No member has a longer one. */
+function hasModelInName(body: Buffer, start: number, end: number): boolean {
+  if (end - start > FIELD_KEYS.longest) return false;
+  const text = body.toString('latin1', start, end);
+  return (text.includes('\\') ? String(JSON.parse(text)) : text).includes('model');
 }

@@ -6,12 +6,19 @@ import type { Principal } from '../principal.ts';
 import { Failover, type Candidate, type FailoverEvents, type NamedFailure } from './failover.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import type { Admission, InferenceDeps } from './inference.ts';
+import {
+  letsUpstreamChoose,
+  namedModelsOf,
+  relocated,
+  withoutChoice,
+  type NamedModel,
+} from './other-models.ts';
 import { outcomeOf } from './outcome.ts';
-import { asksForStream, modelOf, understand } from './received-body.ts';
+import { asksForStream, modelOf, understand, type UnderstoodBody } from './received-body.ts';
 import { refusalOf, refusalOfChain, type Refusal } from './refusal.ts';
 import { Relay, type Reached, type RelayEnding, type ResponseEnd, type ResponseObserver } from './relay.ts';
 import { discardBody, readBody } from './request-body.ts';
-import type { InferencePath, InferenceRequest } from './upstream.ts';
+import type { InferencePath, InferenceRequest, OtherModel } from './upstream.ts';
 
 /** One request for inference, from its first byte to its log line. */
 export class Exchange implements FailoverEvents {
@@ -186,19 +193,20 @@ export class Exchange implements FailoverEvents {
       context: this.#context,
     };
     this.#requestBytes = received.length;
-    const { body, fields, words } = understand(received);
+    const understood = this.#understand(received);
+    const { body, fields } = understood;
     const requestedModel = modelOf(body, fields);
     const { canonical } = deps.policy.checkModel(principal, requestedModel);
     this.#model = canonical;
-    const candidates = this.#candidates(canonical);
+    const otherModels = this.#otherModels(understood);
+    const candidates = this.#candidates(canonical, otherModels);
     const request: InferenceRequest = {
       path: this.#path,
       query: this.#query,
       headers: this.#request.headers,
-      body,
-      fields,
-      words,
+      ...understood,
       requestedModel,
+      otherModels,
       stream: asksForStream(body, fields),
     };
     this.#streamed = request.stream;
@@ -221,7 +229,7 @@ export class Exchange implements FailoverEvents {
       return;
     }
     const deps = this.#deps;
-    const request = admission?.body === undefined ? call : { ...call, ...understand(admission.body) };
+    const request = admission?.body === undefined ? call : withBody(call, admission.body);
     this.#relay = new Relay(this.#response, this.#heartbeat, this.#observer);
     this.#failover = new Failover(
       deps.dispatcher,
@@ -234,15 +242,52 @@ export class Exchange implements FailoverEvents {
     this.#failover.start();
   }
 
-  /** @throws ApiError when no upstream serves the model. */
-  #candidates(model: string): Candidate[] {
+  /** @throws ApiError (400) for a body that cannot be relayed as it is. */
+  #understand(received: Buffer): UnderstoodBody {
+    const understood = understand(received);
+    if (!letsUpstreamChoose(understood) || this.#deps.policy.allowsEveryModel(this.#principal)) {
+      return understood;
+    }
+    return withoutChoice(understood);
+  }
+
+  /** @throws ApiError (400) when the caller may not use one of the models that the request names besides. */
+  #otherModels(understood: UnderstoodBody): readonly OtherModel[] {
+    const { policy, upstreams } = this.#deps;
+    return namedModelsOf(understood).map((named) => {
+      const canonical = this.#canonical(named);
+      const upstreamModels = new Map<string, string>();
+      for (const { name, provider } of upstreams) {
+        const model = policy.upstreamModel(canonical, name, provider);
+        if (model !== undefined) upstreamModels.set(name, model);
+      }
+      return { ...named, canonical, upstreamModels };
+    });
+  }
+
+  #canonical({ path, requested }: NamedModel): string {
+    try {
+      return this.#deps.policy.checkModel(this.#principal, requested).canonical;
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      throw new ApiError(error.type, `${path}: ${error.message}`, { cause: error });
+    }
+  }
+
+  /** @throws ApiError when no upstream serves the model, or all that the request names. */
+  #candidates(model: string, others: readonly OtherModel[]): Candidate[] {
     const candidates: Candidate[] = [];
     for (const upstream of this.#deps.upstreams) {
       const name = this.#deps.policy.upstreamModel(model, upstream.name, upstream.provider);
-      if (name !== undefined) candidates.push({ upstream, model: name });
+      const servesOthers = others.every(({ upstreamModels }) => upstreamModels.has(upstream.name));
+      if (name !== undefined && servesOthers) candidates.push({ upstream, model: name });
     }
     if (candidates.length === 0) {
-      throw new ApiError('invalid_request_error', `No upstream of this gateway serves the model ${model}.`);
+      const named = others.map(({ canonical, path }) => ` and ${canonical} (${path})`).join('');
+      throw new ApiError(
+        'invalid_request_error',
+        `No upstream of this gateway serves the model ${model}${named}.`,
+      );
     }
     return candidates;
   }
@@ -366,6 +411,12 @@ export class Exchange implements FailoverEvents {
   #elapsed(): number {
     return performance.now() - this.#context.startedAt;
   }
+}
+
+/** The same request with a body of the same members. */
+function withBody(request: InferenceRequest, body: Buffer): InferenceRequest {
+  const understood = understand(body);
+  return { ...request, ...understood, otherModels: relocated(request.otherModels, understood) };
 }
 
 function requestIdOf(headers: IncomingHttpHeaders): string | null {

@@ -137,7 +137,7 @@ describe('the next upstream is tried', () => {
         upstreamModel: (model, name) => ({ up0: `${model}-a`, up2: 'z' })[name],
       },
     });
-    const body = '{ "messages" : [1, "ü"],"model":"m" , "x":{"model":"m"}}';
+    const body = '{ "messages" : [1, "ü"],"model":"m" , "tags":{"model":"m"}}';
     expect((await post(gateway, body)).status).toBe(200);
     expect(bodies).toEqual([body.replace('"m"', '"m-a"'), body.replace('"m"', '"z"')]);
     expect(skipped.calls()).toBe(0);

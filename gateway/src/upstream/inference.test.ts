@@ -144,7 +144,11 @@ describe('the request that the upstream sees', () => {
   it('names a model that goes by another name there', async () => {
     const { url, seen } = await recorder();
     const gateway = await bed.gateway([url], {
-      policy: { checkModel: () => ({ canonical: 'real' }), upstreamModel: (model) => `${model}-id` },
+      policy: {
+        checkModel: () => ({ canonical: 'real' }),
+        allowsEveryModel: () => true,
+        upstreamModel: (model) => `${model}-id`,
+      },
     });
     await post(gateway, '{"messages":[],"model":"alias","z":"\\u00fc"}');
     await post(gateway, '{"a":1.50,"mod\\u0065l":"alias"}');
@@ -279,6 +283,7 @@ describe('a request that cannot be relayed', () => {
           if (requested === 'denied') throw new ApiError('invalid_request_error', 'no');
           return { canonical: requested };
         },
+        allowsEveryModel: () => true,
         upstreamModel: (model) => (model === 'unserved' ? undefined : model),
       },
     });

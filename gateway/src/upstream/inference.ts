@@ -21,6 +21,8 @@ export interface ModelPolicy {
    * @throws ApiError (400) when the model is unknown or denied.
    */
   checkModel(principal: Principal, requested: string): { readonly canonical: string };
+  /** Whether this caller may use any model that there is, so that somebody else may choose it. */
+  allowsEveryModel(principal: Principal): boolean;
   /**
    * What the model is called at an upstream; undefined when the upstream does not serve it and is to be skipped.
    *

@@ -1,31 +1,50 @@
 import { ApiError } from '../http/errors.ts';
-import { readField, scanBody, type ScannedBody } from './body-scanner.ts';
+import {
+  MAX_DEPTH,
+  MAX_PARTS,
+  MAX_TOP_LEVEL_MEMBERS,
+  MAX_VALUES,
+  readField,
+  scanBody,
+  type ScanFailure,
+  type ScannedBody,
+} from './body-scanner.ts';
 import type { InferenceRequest } from './upstream.ts';
 
 /** ARNs of inference profiles are the longest names, with some hundred bytes. */
-const MAX_MODEL_BYTES = 4096;
+export const MAX_MODEL_BYTES = 4096;
+
+/** What the gateway knows of a body without having parsed it. */
+export type UnderstoodBody = Pick<InferenceRequest, 'body' | 'fields' | 'words' | 'tools' | 'fallbacks'>;
 
 /**
  * Finds the members that the gateway reads in the body that a client sent; the body stays as it came.
  *
- * @throws ApiError (400) for a body that is no JSON object, and for one that names such a member twice: parsers
- *   disagree on which of the two counts, so the policy could read one and the upstream the other. No client sends it.
+ * @throws ApiError (400) for a body that is no JSON object, and for what no client sends: one beyond the scanner's
+ *   limits, one that has such a member twice (parsers disagree on which of the two counts, so the policy could read
+ *   one and the upstream the other), and one with a member that may choose a model and is not known here.
  */
-export function understand(body: Buffer): Pick<InferenceRequest, 'body' | 'fields' | 'words'> {
+export function understand(body: Buffer): UnderstoodBody {
   const scan = scanBody(body);
-  if (scan === 'invalid_json') throw invalidJson();
-  if (scan === 'not_an_object') {
-    throw new ApiError('invalid_request_error', 'The request body must be a JSON object.');
-  }
-  const { fields, words, doubled } = scan;
-  if (doubled !== undefined) {
-    throw new ApiError(
-      'invalid_request_error',
-      `${doubled}: the request body has this member twice; send it once.`,
+  if (typeof scan === 'string') throw invalid(SCAN_FAILURES[scan]);
+  const { fields, words, tools, fallbacks, doubled, namesModel } = scan;
+  if (doubled !== undefined)
+    throw invalid(`${doubled}: the request body has this member twice; send it once.`);
+  if (namesModel !== undefined) {
+    throw invalid(
+      `${printable(namesModel)}: this gateway does not know this member and cannot check the model in it; leave it out.`,
     );
   }
-  return { body, fields, words };
+  return { body, fields, words, tools, fallbacks };
 }
+
+const SCAN_FAILURES: Readonly<Record<ScanFailure, string>> = {
+  invalid_json: 'The request body is not valid JSON.',
+  not_an_object: 'The request body must be a JSON object.',
+  too_deep: `The request body is nested deeper than this gateway takes (${MAX_DEPTH} levels).`,
+  too_many_values: `The request body has more values than this gateway takes (${MAX_VALUES}).`,
+  too_many_members: `The request body has more members than this gateway takes (${MAX_TOP_LEVEL_MEMBERS}, and ${MAX_PARTS} tools that run at the upstream).`,
+};
 
 /**
  * The model that a request asks for, as the client spells it.
@@ -35,9 +54,9 @@ export function understand(body: Buffer): Pick<InferenceRequest, 'body' | 'field
 export function modelOf(body: Buffer, fields: ScannedBody['fields']): string {
   const model = fields.model === undefined ? undefined : readMember(body, fields.model);
   if (model === undefined || model === '') {
-    throw new ApiError('invalid_request_error', 'The request body needs a model.');
+    throw invalid('The request body needs a model.');
   }
-  if (typeof model !== 'string') throw new ApiError('invalid_request_error', 'model must be a string.');
+  if (typeof model !== 'string') throw invalid('model must be a string.');
   return model;
 }
 
@@ -57,10 +76,15 @@ function readMember(body: Buffer, span: NonNullable<ScannedBody['fields']['model
   try {
     return readField(body, span);
   } catch {
-    throw invalidJson();
+    throw invalid(SCAN_FAILURES.invalid_json);
   }
 }
 
-function invalidJson(): ApiError {
-  return new ApiError('invalid_request_error', 'The request body is not valid JSON.');
+function invalid(message: string): ApiError {
+  return new ApiError('invalid_request_error', message);
+}
+
+/** Input of a stranger, fit for a sentence on a terminal. */
+function printable(text: string): string {
+  return text.replace(/\p{C}/gu, '\u{fffd}');
 }

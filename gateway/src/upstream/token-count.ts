@@ -1,17 +1,26 @@
 import type { Dispatcher } from 'undici';
-import { scanBody } from './body-scanner.ts';
+import type { BodyField, Span } from './body-scanner.ts';
 import type { InferenceCall } from './inference.ts';
+import type { InferenceRequest, OtherModel } from './upstream.ts';
 
-/** What `POST /v1/messages/count_tokens` takes of a request; it refuses members that it does not know. */
-const COUNTED_MEMBERS = [
+/**
+ * What `POST /v1/messages/count_tokens` takes of a request and what matters there; it refuses members that it does not
+ * know. Source: https://platform.claude.com/docs/en/api/beta/messages/count_tokens
+ */
+const COUNTED_FIELDS = [
   'model',
   'system',
   'messages',
   'tools',
   'tool_choice',
   'thinking',
+  'cache_control',
+  'compaction',
+  'context_management',
   'mcp_servers',
-] as const;
+  'output_config',
+  'output_format',
+] as const satisfies readonly BodyField[];
 
 /** Answers are a few bytes; a longer one is none. */
 const MAX_ANSWER_BYTES = 16 * 1024;
@@ -19,7 +28,8 @@ const MAX_ANSWER_BYTES = 16 * 1024;
 /**
  * Counts the input of a request.
  *
- * @returns tokens; undefined when the upstream does not say.
+ * @returns tokens, and one for each byte of members that the upstream does not take to be counted; undefined when it
+ *   does not say.
  */
 export type TokenCounter = (call: InferenceCall) => Promise<number | undefined>;
 
@@ -51,11 +61,9 @@ async function count(
   const [candidate] = candidates;
   if (candidate === undefined) return undefined;
   const signal = AbortSignal.timeout(timeoutMs);
-  const body = countedPart(request.body);
-  const scan = scanBody(body);
-  if (typeof scan === 'string') return undefined;
+  const counted = countedPart(request);
   const prepared = await candidate.upstream.prepare(
-    { ...request, ...scan, path: '/v1/messages/count_tokens', body, stream: false },
+    { ...request, ...counted, path: '/v1/messages/count_tokens', stream: false },
     candidate.model,
   );
   const response = await dispatcher.request({
@@ -72,17 +80,54 @@ async function count(
     if (answer.length > MAX_ANSWER_BYTES) throw new Error('the answer is too long');
   }
   if (response.statusCode !== 200) throw new Error(`the upstream answered ${response.statusCode}`);
-  const { input_tokens: tokens } = JSON.parse(answer) as { input_tokens?: unknown };
-  if (typeof tokens !== 'number' || !Number.isSafeInteger(tokens) || tokens < 0) {
-    throw new Error('the answer has no input_tokens');
-  }
-  return tokens;
+  return tokensOf(JSON.parse(answer)) + request.body.length - counted.body.length;
 }
 
-/** @throws SyntaxError when the body has a string in it that is not JSON. */
-function countedPart(body: Buffer): Buffer {
-  const whole = JSON.parse(body.toString()) as Record<string, unknown>;
-  const part: Record<string, unknown> = {};
-  for (const name of COUNTED_MEMBERS) if (Object.hasOwn(whole, name)) part[name] = whole[name];
-  return Buffer.from(JSON.stringify(part));
+/**
+ * The larger number where the upstream says what there was before it left something out: at the time of the request
+ * itself it may not do so yet.
+ *
+ * @throws Error when there is no number.
+ */
+function tokensOf(answer: unknown): number {
+  const { input_tokens: tokens, context_management: management } = answer as {
+    input_tokens?: unknown;
+    context_management?: { original_input_tokens?: unknown } | null;
+  };
+  const original = management?.original_input_tokens ?? 0;
+  if (!isCount(tokens) || !isCount(original)) throw new Error('the answer has no input_tokens');
+  return Math.max(tokens, original);
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}
+
+/** The members that are counted, byte for byte, with where they and the models in them now stand. */
+function countedPart({
+  body,
+  fields,
+  otherModels,
+}: InferenceRequest): Pick<InferenceRequest, 'body' | 'fields' | 'otherModels'> {
+  const kept: Partial<Record<BodyField, Span>> = {};
+  const models: OtherModel[] = [];
+  const pieces: Buffer[] = [];
+  let length = 0;
+  for (const name of COUNTED_FIELDS) {
+    const span = fields[name];
+    if (span === undefined) continue;
+    pieces.push(Buffer.from(length === 0 ? '{' : ','), body.subarray(span.keyStart, span.end));
+    length++;
+    const by = length - span.keyStart;
+    kept[name] = { keyStart: length, start: span.start + by, end: span.end + by };
+    for (const model of otherModels) {
+      const { start, end } = model.span;
+      if (start >= span.start && end <= span.end) {
+        models.push({ ...model, span: { start: start + by, end: end + by } });
+      }
+    }
+    length += span.end - span.keyStart;
+  }
+  pieces.push(Buffer.from(length === 0 ? '{}' : '}'));
+  return { body: Buffer.concat(pieces), fields: kept, otherModels: models };
 }

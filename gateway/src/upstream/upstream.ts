@@ -1,8 +1,22 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { ScannedBody } from './body-scanner.ts';
+import type { ScannedBody, Span } from './body-scanner.ts';
 
 /** The endpoints of the Messages API that are relayed. */
 export type InferencePath = '/v1/messages' | '/v1/messages/count_tokens';
+
+/** A model that a request names beside its own: a tool asks it, or it answers when the other declines. */
+export interface OtherModel {
+  /** Where it stands, for people: `tools.3.model`. */
+  readonly path: string;
+  /** Of its name in the body, with the quotes. */
+  readonly span: Pick<Span, 'start' | 'end'>;
+  /** What the client called it. */
+  readonly requested: string;
+  /** The catalog's name. */
+  readonly canonical: string;
+  /** What it is called at each upstream that serves it, by the upstream's name. */
+  readonly upstreamModels: ReadonlyMap<string, string>;
+}
 
 /** One client request, as every upstream of the failover chain gets to see it. */
 export interface InferenceRequest {
@@ -14,8 +28,12 @@ export interface InferenceRequest {
   readonly body: Buffer;
   readonly fields: ScannedBody['fields'];
   readonly words: ScannedBody['words'];
+  readonly tools: ScannedBody['tools'];
+  readonly fallbacks: ScannedBody['fallbacks'];
   /** What the client called the model. */
   readonly requestedModel: string;
+  /** The models that the request names beside that one. */
+  readonly otherModels: readonly OtherModel[];
   /** The value of `stream`: only `true` asks for server-sent events. */
   readonly stream: boolean;
 }

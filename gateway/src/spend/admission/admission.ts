@@ -11,6 +11,7 @@ import {
 } from '../bound/conversation-memory.ts';
 import { countedBound } from '../bound/counted-bound.ts';
 import { shrinkOutput, type Remainder } from '../bound/shrink-output.ts';
+import { ratesOfCall } from '../prices/rates-of-call.ts';
 import { decisiveOf, limitReached, limitsUnavailable, type Blocked } from '../standing/refusal.ts';
 import { wholeCents } from '../standing/wording.ts';
 import type { AppliedCap, CapSnapshot, Hold, HoldResult, Ledger, PriceBook, Shortage } from '../types.ts';
@@ -153,12 +154,12 @@ class Admission<C extends AdmissionCall> {
   }
 
   #firstEstimate(): Estimate {
-    const { request, model, candidates } = this.#call;
+    const { request, model } = this.#call;
     const { prices, learned } = this.#deps;
     const bound = boundOf(request, model);
     return {
       bound,
-      rates: candidates.map((candidate) => prices.rates(candidate.upstream.name, model, candidate.model)),
+      rates: ratesOfCall(this.#call, prices),
       expectedOutput: bound.answers * learned.outputs.expect(model),
     };
   }

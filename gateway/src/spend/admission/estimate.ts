@@ -6,7 +6,7 @@ import type { AppliedCap, Rates, RequestBound, WindowNeed } from '../types.ts';
 export interface Estimate {
   readonly bound: BodyBound;
   /** Of every upstream that may answer. */
-  readonly rates: readonly Rates[];
+  readonly rates: readonly Pick<Rates, 'ceiling'>[];
   /** `max_tokens` that a cap of mode `bounded` holds at most. */
   readonly expectedOutput: number;
 }

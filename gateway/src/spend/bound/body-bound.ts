@@ -1,7 +1,8 @@
 import type { RequestBound } from '../types.ts';
-import { contextWindowOf } from './context-window.ts';
+import { contextWindowOf, LARGE_WINDOW } from './context-window.ts';
+import { attemptsOf } from './fallbacks.ts';
 import { isObject, valueOf, type BoundRequest } from './request.ts';
-import { serverWorkOf } from './server-tools.ts';
+import { MOST_OUTPUT, serverWorkOf } from './server-tools.ts';
 
 /**
  * A request's worst case, worked out from its body. Holds if a token has at least one byte, which is so for text in
@@ -10,8 +11,11 @@ import { serverWorkOf } from './server-tools.ts';
 export interface BodyBound extends RequestBound {
   /** What the body itself makes, read once; {@link withPromptTokens} puts a better count in its place. */
   readonly promptTokens: number;
-  /** How often `inputTokens` has that: twice when the upstream may compact the conversation first. */
-  readonly promptReads: 1 | 2;
+  /**
+   * How often `inputTokens` has that: once for each model that may be tried, and twice as often when the upstream may
+   * compact the conversation first.
+   */
+  readonly promptReads: number;
   /** How often the model may be sampled again for tools at the upstream; each time, `inputTokens` has the whole window. */
   readonly serverRounds: number;
   /** The rest of `inputTokens`: what tools at the upstream may bring, and summaries. */
@@ -26,8 +30,6 @@ export interface BodyBound extends RequestBound {
 export const PROMPT_OVERHEAD = 2048;
 /** The largest image that models get to see has 4784 tokens (2576 pixels at its long edge); larger ones are scaled. */
 export const IMAGE_TOKENS = 5000;
-/** The most that any model answers; for models that tools ask, and for bodies without a usable `max_tokens`, which upstreams refuse. */
-const MOST_OUTPUT = 128_000;
 
 /**
  * The cheap bound: for every request, without parsing its body.
@@ -35,35 +37,43 @@ const MOST_OUTPUT = 128_000;
  * @param model The catalog's name.
  */
 export function boundOf(request: BoundRequest, model: string): BodyBound {
-  const { body, fields, words } = request;
-  const window = contextWindowOf(request, model);
+  const { words } = request;
   const server = serverWorkOf(request);
+  const window = contextWindowOf(request, model);
+  const attempts = attemptsOf(request);
   const maxTokens = Math.min(window, maxTokensOf(request) ?? MOST_OUTPUT);
   const promptTokens = Math.min(window, promptTokensOf(request));
-  const serverOutputTokens = server.consultations * MOST_OUTPUT;
-  let promptReads: 1 | 2 = 1;
+  let reads = 1;
   let answers = 1;
-  let serverTokens = server.rounds * window;
+  // What a tool asks is mostly a larger model. It is not sampled again by itself.
+  const againForTools = server.rounds - server.consultations;
+  let serverTokens = againForTools * window + server.consultations * LARGE_WINDOW;
   if (mayCompact(request)) {
     // Before each sampling the upstream looks whether to compact: that reads what the sampling would have read, and
-    // writes a summary, which the sampling then reads. An advisor is not sampled again by itself.
-    const againForTools = server.rounds - server.consultations;
-    promptReads = 2;
+    // writes a summary, which the sampling then reads.
+    reads = 2;
     answers = 2 + againForTools;
-    serverTokens += againForTools * window + maxTokens;
+    serverTokens += againForTools * window + Math.max(maxTokens, ...attempts.ownMaxTokens);
   }
+  const promptReads = attempts.count * reads;
+  serverTokens *= attempts.count;
+  // A fallback that has a `max_tokens` of its own is not limited by the request's.
+  const limited = answers * (attempts.count - attempts.ownMaxTokens.length);
+  const ownOutput = attempts.ownMaxTokens.reduce((sum, own) => sum + answers * Math.min(window, own), 0);
+  const serverOutputTokens = attempts.count * server.consultedTokens + ownOutput;
   return {
     promptTokens,
     promptReads,
-    serverRounds: server.rounds,
+    serverRounds: attempts.count * server.rounds,
     serverTokens,
     serverOutputTokens,
-    answers,
+    answers: limited,
     inputTokens: promptReads * promptTokens + serverTokens,
-    outputTokens: answers * maxTokens + serverOutputTokens,
-    webSearches: server.webSearches,
+    outputTokens: limited * maxTokens + serverOutputTokens,
+    webSearches: attempts.count * server.webSearches,
     cacheWrites: words['1h'] > 0 ? '1h' : words.cache_control > 0 || server.rounds > 0 ? '5m' : 'none',
-    fastMode: fields.speed !== undefined && valueOf({ body, fields }, 'speed') !== 'standard',
+    fastMode: attempts.fast || asksForSpeed(request),
+    usInference: asksForPlace(request),
   };
 }
 
@@ -79,19 +89,53 @@ export function maxTokensOf(request: Pick<BoundRequest, 'body' | 'fields'>): num
   return typeof value === 'number' && value >= 0 ? Math.ceil(value) : undefined;
 }
 
+/** Whether it may be answered in fast mode. */
+function asksForSpeed(request: BoundRequest): boolean {
+  return request.fields.speed !== undefined && valueOf(request, 'speed') !== 'standard';
+}
+
+/** Whether it may have to be answered in one place, which costs more: unless it says that any will do. */
+function asksForPlace(request: BoundRequest): boolean {
+  if (request.fields.inference_geo === undefined) return false;
+  const place = valueOf(request, 'inference_geo');
+  return place !== null && place !== 'global';
+}
+
 /** Upper bound of what the body makes; documents and files have a size that the body does not show. */
-function promptTokensOf({ body, fields, words }: BoundRequest): number {
-  if (words.document > 0 || words.file_id > 0) return Infinity;
+function promptTokensOf(request: BoundRequest): number {
+  const { body, fields, words } = request;
+  if (words.document > 0 || words.file_id > 0 || hasHiddenInput(request)) return Infinity;
   // A tool that is loaded on demand is shown again where it is referred to.
   const { tools } = fields;
   const shownAgain = tools === undefined ? 0 : words.tool_reference * (tools.end - tools.start);
   return body.length + PROMPT_OVERHEAD + words.image * IMAGE_TOKENS + shownAgain;
 }
 
+/**
+ * Whether the upstream adds what it has kept itself: the earlier messages of a thread, the skills of a container.
+ * Neither stands in the body, nor is it part of what the upstream counts beforehand.
+ */
+export function hasHiddenInput(request: Pick<BoundRequest, 'body' | 'fields'>): boolean {
+  const { thread, container } = request.fields;
+  if (thread !== undefined && !beginsThread(valueOf(request, 'thread'))) return true;
+  return container !== undefined && !isPlainId(valueOf(request, 'container'));
+}
+
+function beginsThread(thread: unknown): boolean {
+  return (
+    thread === null || (isObject(thread) && thread['type'] === 'create' && Object.keys(thread).length === 1)
+  );
+}
+
+function isPlainId(container: unknown): boolean {
+  return container === null || typeof container === 'string';
+}
+
 /** Whether the upstream may summarize the conversation and go on: unless every edit only leaves something out. */
 function mayCompact(request: BoundRequest): boolean {
   const { body, fields } = request;
-  const { context_management: span } = fields;
+  const { context_management: span, compaction } = fields;
+  if (compaction !== undefined && valueOf(request, 'compaction') !== null) return true;
   if (span === undefined) return false;
   const management = valueOf(request, 'context_management');
   if (management === null) return false;

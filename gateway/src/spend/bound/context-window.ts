@@ -1,8 +1,9 @@
 import { resolveModel } from '@claude-gateway/contract';
-import { valueOf, type BoundRequest } from './request.ts';
+import { fallsBack } from './fallbacks.ts';
+import { valueAt, valueOf, type BoundRequest } from './request.ts';
 
 const SMALL_WINDOW = 200_000;
-const LARGE_WINDOW = 1_000_000;
+export const LARGE_WINDOW = 1_000_000;
 /** The beta with which a model of the small window may have the large one. */
 const LARGE_WINDOW_BETA = 'context-1m';
 
@@ -13,6 +14,17 @@ const LARGE_WINDOW_BETA = 'context-1m';
  * @param model The catalog's name.
  */
 export function contextWindowOf(request: BoundRequest, model: string): number {
+  if (!fallsBack(request)) return windowOf(request, model);
+  if (request.fallbacks.length === 0) return LARGE_WINDOW;
+  return Math.max(
+    windowOf(request, model),
+    ...request.fallbacks.map(({ members }) =>
+      windowOf(request, String(valueAt(request.body, members.model))),
+    ),
+  );
+}
+
+function windowOf(request: BoundRequest, model: string): number {
   const known = resolveModel(model);
   if (known === undefined) return LARGE_WINDOW;
   const window = known.max_input_tokens ?? (known.supports_1m ? LARGE_WINDOW : SMALL_WINDOW);

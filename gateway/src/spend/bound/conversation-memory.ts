@@ -61,7 +61,15 @@ export function createConversationMemory(options: ConversationMemoryOptions = {}
       const { body, fields, words } = request;
       kept.set(conversation, {
         // Headers are not needed again, and the body's memory may be part of a larger piece.
-        request: { body: Buffer.from(body), fields, words, headers: {} },
+        request: {
+          body: Buffer.from(body),
+          fields,
+          words,
+          tools: [],
+          fallbacks: [],
+          otherModels: [],
+          headers: {},
+        },
         inputTokens,
       });
       bytes += body.length;

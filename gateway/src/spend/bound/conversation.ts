@@ -1,5 +1,6 @@
-import { IMAGE_TOKENS, PROMPT_OVERHEAD } from './body-bound.ts';
-import { isObject, valueOf, type BoundRequest, type MemberSpan } from './request.ts';
+import { hasHiddenInput, IMAGE_TOKENS, PROMPT_OVERHEAD } from './body-bound.ts';
+import { fallsBack } from './fallbacks.ts';
+import { isObject, valueAt, valueOf, type BoundRequest, type MemberSpan } from './request.ts';
 
 /** The body that an upstream measured last in a conversation. */
 export interface MeasuredRequest {
@@ -19,6 +20,9 @@ interface SharedMessages {
   readonly openThinking: number;
 }
 
+/** Longer bodies are not remembered: the largest context window has some four million bytes, and one of them is parsed. */
+const MAX_MEASURED_BYTES = 8 * 1024 * 1024;
+
 /**
  * Whether the measured tokens of a request say something about its bytes, all of them: not where the upstream
  * fetches, loads or leaves out what it then counts.
@@ -26,7 +30,9 @@ interface SharedMessages {
 export function isMeasurable(request: BoundRequest): boolean {
   const { words, fields } = request;
   if (words.document > 0 || words.file_id > 0 || (words.image > 0 && words.url > 0)) return false;
-  if (fields.messages === undefined) return false;
+  // Models count differently, and it is not known which one counted.
+  if (hasHiddenInput(request) || fallsBack(request)) return false;
+  if (fields.messages === undefined || request.body.length > MAX_MEASURED_BYTES) return false;
   if (fields.context_management === undefined) return true;
   const management = valueOf(request, 'context_management');
   if (management === null) return true;
@@ -67,7 +73,7 @@ export function boundFromMeasured(measured: MeasuredRequest, next: BoundRequest)
 function sharedMessages(last: BoundRequest, next: BoundRequest): SharedMessages {
   const a = bytesOf(last, 'messages');
   const b = bytesOf(next, 'messages');
-  const messages = valueOf(last, 'messages');
+  const messages = valueAt(last.body, last.fields.messages, MAX_MEASURED_BYTES);
   const shared = {
     count: 0,
     before: 0,
@@ -126,7 +132,14 @@ function newSystemBytes(last: BoundRequest, next: BoundRequest): number {
   if (a.equals(b)) return 0;
   const prefix = commonPrefix(a, b);
   const suffix = commonSuffix(a.subarray(prefix), b.subarray(prefix));
-  return Math.min(b.length, b.length - prefix - suffix + a.length - systemTextBytes(valueOf(last, 'system')));
+  return Math.min(
+    b.length,
+    b.length -
+      prefix -
+      suffix +
+      a.length -
+      systemTextBytes(valueAt(last.body, last.fields.system, MAX_MEASURED_BYTES)),
+  );
 }
 
 function systemTextBytes(system: unknown): number {

@@ -14,7 +14,7 @@ export interface ShrinkRequest {
   readonly request: Pick<BoundRequest, 'body' | 'fields'>;
   readonly bound: BodyBound;
   /** Of every upstream that may answer. */
-  readonly rates: readonly Rates[];
+  readonly rates: readonly Pick<Rates, 'ceiling'>[];
   readonly left: Remainder;
   /** What has to fit instead of the worst case, where less is held; grows with it. */
   readonly held?: (bound: BodyBound) => RequestBound;
@@ -69,7 +69,11 @@ export function shrinkOutput({ request, bound, rates, left, held, floor }: Shrin
 }
 
 /** Whether a request's worst case is within what is left. */
-export function fits(bound: RequestBound, rates: readonly Rates[], left: Remainder): boolean {
+export function fits(
+  bound: RequestBound,
+  rates: readonly Pick<Rates, 'ceiling'>[],
+  left: Remainder,
+): boolean {
   const { nanoUsd, tokens } = left;
   if (tokens !== undefined && BigInt(bound.inputTokens) + BigInt(bound.outputTokens) > tokens) return false;
   return nanoUsd === undefined || rates.every((price) => price.ceiling(bound) <= nanoUsd);

@@ -8,7 +8,7 @@ import {
 import type { PriceBook, Rates } from '../types.ts';
 import { fractionOf, product, type Fraction } from './fraction.ts';
 import { findOverride, type PricedCall, type PriceOverride } from './overrides.ts';
-import { pricedModel } from './priced-model.ts';
+import { PRICED_MODELS, pricedModel } from './priced-model.ts';
 import { ratesOf, type PriceList, type TokenPrices } from './rates.ts';
 
 export interface PriceBookOptions {
@@ -50,15 +50,44 @@ export function createPriceBook(options: PriceBookOptions): PriceBook {
     return ratesOf(list);
   };
 
+  const rates = (upstream: string, model: string, upstreamModel: string): Rates => {
+    const byName = nested(nested(cache, upstream), model);
+    let found = byName.get(upstreamModel);
+    if (found === undefined) {
+      found = compile({ upstream, model, upstreamModel });
+      byName.set(upstreamModel, found);
+    }
+    return found;
+  };
+  const dearest = new Map<string, Pick<Rates, 'ceiling'>>();
+
   return {
-    rates(upstream, model, upstreamModel) {
-      const byName = nested(nested(cache, upstream), model);
-      let rates = byName.get(upstreamModel);
-      if (rates === undefined) {
-        rates = compile({ upstream, model, upstreamModel });
-        byName.set(upstreamModel, rates);
+    rates,
+    dearest(upstream) {
+      let found = dearest.get(upstream);
+      if (found === undefined) {
+        const names = [
+          ...PRICED_MODELS.map(({ id }) => id),
+          ...overrides.filter((override) => override.upstream === upstream).map(({ model }) => model),
+        ];
+        found = dearestOf(names.map((name) => rates(upstream, name, name)));
+        dearest.set(upstream, found);
       }
-      return rates;
+      return found;
+    },
+  };
+}
+
+/** Which is the dearest depends on what is to be paid. */
+function dearestOf(all: readonly Rates[]): Pick<Rates, 'ceiling'> {
+  return {
+    ceiling(bound) {
+      let most = 0n;
+      for (const rates of all) {
+        const ceiling = rates.ceiling(bound);
+        if (ceiling > most) most = ceiling;
+      }
+      return most;
     },
   };
 }

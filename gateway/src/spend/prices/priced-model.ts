@@ -21,7 +21,8 @@ interface Pattern {
   readonly name: RegExp;
 }
 
-const MODELS: readonly PricedModel[] = [
+/** All models whose list prices are known. */
+export const PRICED_MODELS: readonly PricedModel[] = [
   ...CATALOG.flatMap((model): PricedModel[] => {
     const {
       id,
@@ -33,8 +34,8 @@ const MODELS: readonly PricedModel[] = [
   }),
   ...Object.entries(PRICED_ONLY).map(([id, standard]) => ({ id, standard, fast: null, longPrompt: null })),
 ];
-const BY_ID: ReadonlyMap<string, PricedModel> = new Map(MODELS.map((model) => [model.id, model]));
-const PATTERNS: readonly Pattern[] = MODELS.map((model) => ({ model, name: patternOf(model.id) }));
+const BY_ID: ReadonlyMap<string, PricedModel> = new Map(PRICED_MODELS.map((model) => [model.id, model]));
+const PATTERNS: readonly Pattern[] = PRICED_MODELS.map((model) => ({ model, name: patternOf(model.id) }));
 
 /**
  * The model that a name stands for, as far as its price goes: one that the catalog knows, or a name that has one of

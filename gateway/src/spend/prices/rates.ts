@@ -1,6 +1,6 @@
 import type { TokenUsage } from '@claude-gateway/prisma';
 import type { Rates, RequestBound } from '../types.ts';
-import { product, type Fraction } from './fraction.ts';
+import { fractionOf, product, type Fraction } from './fraction.ts';
 
 /** What a token of each kind costs, in nano-USD. */
 export interface TokenPrices {
@@ -36,6 +36,9 @@ interface Scaled {
   readonly dearestInput: Readonly<Record<RequestBound['cacheWrites'], bigint>>;
 }
 
+/** Factor on requests that may only be answered in the United States. Source: https://platform.claude.com/docs/en/manage-claude/data-residency */
+export const US_INFERENCE = fractionOf('1.1');
+
 /** Makes a price list into {@link Rates}. All arithmetic is of integers, and each result is rounded once. */
 export function ratesOf(list: PriceList): Rates {
   const { known, standard, fast, longPrompt } = list;
@@ -66,9 +69,14 @@ export function ratesOf(list: PriceList): Rates {
         whole(bound.inputTokens) * prices.dearestInput[bound.cacheWrites] +
         whole(bound.outputTokens) * prices.output +
         whole(bound.webSearches) * prices.webSearch;
-      return (total + denominator - 1n) / denominator;
+      if (bound.usInference !== true) return roundedUp(total, denominator);
+      return roundedUp(total * US_INFERENCE.numerator, denominator * US_INFERENCE.denominator);
     },
   };
+}
+
+function roundedUp(dividend: bigint, divisor: bigint): bigint {
+  return (dividend + divisor - 1n) / divisor;
 }
 
 function inputOf(usage: TokenUsage): number {

@@ -22,6 +22,7 @@ const PRINCIPAL: Principal = {
 /** Every model is allowed and goes by its own name. */
 export const OPEN_POLICY: ModelPolicy = {
   checkModel: (_principal, requested) => ({ canonical: requested }),
+  allowsEveryModel: () => true,
   upstreamModel: (model) => model,
 };
 

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { BoundRequest, BoundWords } from '../request.ts';
+import { isObject, type BoundPart, type BoundRequest, type BoundWords, type MemberSpan } from '../request.ts';
 
 type Words = { -readonly [Word in keyof BoundWords]: number };
 
@@ -20,7 +20,49 @@ export function boundRequest(value: unknown, headers: IncomingHttpHeaders = {}):
     tool_reference: 0,
   };
   countWords(parsed, words);
-  return { body: Buffer.from(text), fields: spansOf(text, parsed), words, headers };
+  const fields = spansOf(text, parsed);
+  return {
+    body: Buffer.from(text),
+    fields,
+    words,
+    tools: partsOf(text, 'tools', parsed, fields.tools),
+    fallbacks: partsOf(text, 'fallbacks', parsed, fields.fallbacks),
+    otherModels: [],
+    headers,
+  };
+}
+
+const PART_MEMBERS = ['type', 'model', 'max_uses', 'max_tokens', 'speed'] as const;
+
+function partsOf(
+  text: string,
+  list: 'tools' | 'fallbacks',
+  parsed: Record<string, unknown>,
+  span: MemberSpan | undefined,
+): BoundPart[] {
+  const entries = parsed[list];
+  if (span === undefined || !Array.isArray(entries)) return [];
+  // One character for each byte, so that places are the same.
+  const bytes = byteText(text);
+  let at = span.start;
+  return (entries as unknown[]).flatMap((entry, index) => {
+    if (!isObject(entry)) return [];
+    const json = byteText(JSON.stringify(entry));
+    const start = bytes.indexOf(json, at);
+    at = start + json.length;
+    const members: Partial<Record<(typeof PART_MEMBERS)[number], MemberSpan>> = {};
+    for (const name of PART_MEMBERS) {
+      if (!Object.hasOwn(entry, name)) continue;
+      const value = byteText(JSON.stringify(entry[name]));
+      const valueStart = start + json.indexOf(`"${name}":${value}`) + name.length + 3;
+      members[name] = { start: valueStart, end: valueStart + value.length };
+    }
+    return Object.keys(members).length === 0 ? [] : [{ path: `${list}.${index}`, members }];
+  });
+}
+
+function byteText(text: string): string {
+  return Buffer.from(text).toString('latin1');
 }
 
 function spansOf(text: string, parsed: Record<string, unknown>): BoundRequest['fields'] {

@@ -1,0 +1,106 @@
+import { BACKSLASH, isAt, LOWER_U, QUOTE } from './json-text.ts';
+
+/** Names to look for in JSON text, by their length. */
+export interface NameTable<N extends string> {
+  readonly byLength: readonly (readonly { readonly name: N; readonly bytes: Buffer }[] | undefined)[];
+  /** Of a name with its quotes of which every character is written as `\u0000`. */
+  readonly longest: number;
+}
+
+/** @param names ASCII, each of at most {@link MAX_NAME_BYTES}. */
+export function nameTable<N extends string>(names: readonly N[]): NameTable<N> {
+  const longest = Math.max(...names.map(({ length }) => length));
+  const byLength = Array.from({ length: longest + 1 }, (_, length) => {
+    const same = names.filter((name) => name.length === length);
+    return same.length === 0 ? undefined : same.map((name) => ({ name, bytes: Buffer.from(name) }));
+  });
+  return { byLength, longest: 6 * longest + 2 };
+}
+
+const MAX_NAME_BYTES = 32;
+const decoded = Buffer.alloc(MAX_NAME_BYTES);
+
+/**
+ * Which of the names a string is, however it is spelled (`"mod\u0065l"`).
+ *
+ * @param start Of the opening quote.
+ * @param end Behind the closing one.
+ * @returns `invalid` when it is no JSON string; only noticed where it is as short as a name.
+ */
+export function nameAt<N extends string>(
+  body: Buffer,
+  start: number,
+  end: number,
+  table: NameTable<N>,
+): N | 'invalid' | undefined {
+  if (end - start > table.longest) return undefined;
+  for (let i = start + 1; i < end - 1; i++) {
+    if (body[i] !== BACKSLASH) continue;
+    const length = decode(body, start, end);
+    return length < 0 ? 'invalid' : findName(decoded, 0, length, table);
+  }
+  return findName(body, start + 1, end - start - 2, table);
+}
+
+/** Which of the names these bytes are, as they stand. */
+export function findName<N extends string>(
+  bytes: Buffer,
+  at: number,
+  length: number,
+  { byLength }: NameTable<N>,
+): N | undefined {
+  const candidates = byLength[length];
+  if (candidates === undefined) return undefined;
+  for (const candidate of candidates) if (isAt(bytes, at, candidate.bytes)) return candidate.name;
+  return undefined;
+}
+
+/** What stands behind a backslash, and what it means. */
+const ESCAPES: ReadonlyMap<number, number> = new Map(
+  Object.entries({ '"': '"', '\\': '\\', '/': '/', b: '\b', f: '\f', n: '\n', r: '\r', t: '\t' }).map(
+    ([escape, meaning]) => [escape.charCodeAt(0), meaning.charCodeAt(0)],
+  ),
+);
+
+/**
+ * Decodes into {@link decoded} what an ASCII name may be written as.
+ *
+ * @returns its length, {@link MAX_NAME_BYTES} + 1 when it is no such name, -1 when it is no JSON string.
+ */
+function decode(body: Buffer, start: number, end: number): number {
+  let length = 0;
+  let isName = true;
+  for (let i = start + 1; i < end - 1; i++) {
+    let c = body[i] ?? QUOTE;
+    if (c < 0x20) return -1;
+    if (c === BACKSLASH) {
+      c = body[++i] ?? QUOTE;
+      if (c === LOWER_U) {
+        c = hexadecimal(body, i + 1, end - 1);
+        if (c < 0) return -1;
+        i += 4;
+      } else {
+        const meaning = ESCAPES.get(c);
+        if (meaning === undefined) return -1;
+        c = meaning;
+      }
+    }
+    if (c > 0x7f || length === MAX_NAME_BYTES) isName = false;
+    else decoded[length++] = c;
+  }
+  return isName ? length : MAX_NAME_BYTES + 1;
+}
+
+/** The number in four hexadecimal digits; -1 when they are none. */
+function hexadecimal(body: Buffer, at: number, end: number): number {
+  if (at + 4 > end) return -1;
+  let value = 0;
+  for (let i = at; i < at + 4; i++) {
+    const c = body[i] ?? 0;
+    const lower = c | 0x20;
+    const digit = c >= 0x30 && c <= 0x39 ? c - 0x30 : lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
+    if (digit === -1) return -1;
+    value = value * 16 + digit;
+  }
+  return value;
+}
