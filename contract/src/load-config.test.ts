@@ -36,7 +36,12 @@ describe('a valid file', () => {
       },
       shutdown: { grace_seconds: 600 },
       telemetry: { forward_to: [] },
-      enforcement: { fail_closed_on_error: false, min_output_tokens: 1024, warn_at_percent: [75, 95] },
+      enforcement: {
+        fail_closed_on_error: false,
+        max_wait_ms: 20_000,
+        min_output_tokens: 1024,
+        warn_at_percent: [75, 95],
+      },
     });
     for (const section of ['admin', 'metrics', 'pricing', 'load_test_mode', 'cri', 'login_notice'] as const) {
       expect(config[section]).toBeUndefined();

@@ -85,6 +85,11 @@ export const enforcementSchema = z
       .describe(
         'Least max_tokens of a request whose output is shortened to what is left of a limit; below it the request is refused.',
       ),
+    max_wait_ms: numeric(z.int().min(0).max(60_000))
+      .prefault(20_000)
+      .describe(
+        'How long a request waits for what other requests in flight hold of a limit (0 to 60000); after that it is answered a 429 that clients repeat within seconds.',
+      ),
     warn_at_percent: z
       .array(numeric(z.int().min(1).max(99)))
       .max(10)

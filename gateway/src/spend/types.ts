@@ -127,6 +127,7 @@ export interface Shortage {
   readonly window: WindowSpec;
   /** What could still be held there. */
   readonly available: bigint;
+  /** What is gone for good. The rest of the cap is held by requests in flight, and may come back. */
   readonly spent: bigint;
 }
 
@@ -137,6 +138,33 @@ export type HoldResult =
   /** PostgreSQL does not answer, and what this replica holds does not suffice. */
   | { readonly state: 'unavailable' };
 
+/** Who waits for what others hold, and for how long. */
+export interface Patience {
+  /** From now on, in ms. */
+  readonly forMs: number;
+  /** Nobody takes all the places: the principal's subject. */
+  readonly person: string;
+  /** Whether the caps that the needs were worked out from are still in force. */
+  readonly isCurrent: () => boolean;
+  /** @param listener Called once when nobody wants the answer any more. */
+  readonly onGone: (listener: () => void) => void;
+}
+
+export type WaitResult =
+  /** @param choice Index of the needs that were held. */
+  | { readonly state: 'held'; readonly hold: Hold; readonly choice: number }
+  /** What was spent meanwhile leaves no room for the least of them. */
+  | { readonly state: 'short'; readonly shortages: readonly Shortage[] }
+  /** The caps have changed: the needs are to be worked out anew. */
+  | { readonly state: 'changed' }
+  /** Requests in flight hold it still (`timeout`), too many wait (`full`), or nobody waits any more (`gone`). */
+  | {
+      readonly state: 'busy';
+      readonly cause: 'timeout' | 'full' | 'gone';
+      readonly shortages: readonly Shortage[];
+    }
+  | { readonly state: 'unavailable' };
+
 /** This replica's side of the ledger. */
 export interface Ledger {
   /**
@@ -144,6 +172,17 @@ export interface Ledger {
    * when PostgreSQL has to be asked.
    */
   hold(id: string, needs: readonly WindowNeed[]): HoldResult | Promise<HoldResult>;
+  /**
+   * Waits for what other requests in flight hold, in a fair queue: for a request that is short now and would fit if they
+   * were settled.
+   *
+   * @param choices What to hold, the dearest first; the last one must do, and is what others leave room for.
+   */
+  wait(
+    id: string,
+    choices: readonly [readonly WindowNeed[], ...(readonly WindowNeed[])[]],
+    patience: Patience,
+  ): Promise<WaitResult>;
   /** Admits without holding, while PostgreSQL is away and the policy says to go on; it is settled all the same. */
   admitUnheld(id: string, needs: readonly WindowNeed[]): Hold;
   /**

@@ -210,7 +210,8 @@ export class Exchange implements FailoverEvents {
       stream: asksForStream(body, fields),
     };
     this.#streamed = request.stream;
-    const call = { context, principal, request, model: canonical, candidates };
+    const onGone = (listener: () => void): void => void this.#response.once('close', listener);
+    const call = { context, principal, request, model: canonical, candidates, onGone };
     const admission = this.#path === '/v1/messages' ? deps.admission?.admit(call) : undefined;
     if (!(admission instanceof Promise)) {
       this.#send(request, candidates, admission);

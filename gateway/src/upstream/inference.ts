@@ -40,6 +40,8 @@ export interface InferenceCall {
   readonly model: string;
   /** The upstreams that may answer it, in the order in which they are tried. */
   readonly candidates: readonly Candidate[];
+  /** @param listener Called once when the client has gone, or the answer has ended. */
+  readonly onGone: (listener: () => void) => void;
 }
 
 /** A request that may go to an upstream. */

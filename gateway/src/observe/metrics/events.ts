@@ -51,7 +51,7 @@ export class EventMetrics {
     );
     const blocked = counter(
       'spend_blocked_total',
-      'Requests that a spend limit did not let through, by reason (over_limit, or store_unavailable where the limit then fails closed), period and whose limit it is.',
+      'Requests that a spend limit did not let through, by reason (over_limit, held where only requests in flight leave no room, or store_unavailable where the limit then fails closed), period and whose limit it is.',
       ['reason', 'period', 'source'],
     );
     const policies = counter(

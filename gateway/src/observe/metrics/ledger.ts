@@ -1,5 +1,7 @@
 import type { UsageRecord } from '@claude-gateway/prisma';
 import { Counter, type Registry } from 'prom-client';
+import { REQUEST_SECONDS } from './buckets.ts';
+import { TallyHistogram } from './tally-histogram.ts';
 import { TallyCounter, type Tally } from './tally.ts';
 
 /** The label of models that neither the catalog nor the configuration has. */
@@ -10,6 +12,7 @@ const NANO = 1e9;
 /** What is held, settled and used. */
 export class LedgerMetrics {
   readonly #holds: TallyCounter<'result'>;
+  readonly #waits: TallyHistogram<'result'>;
   readonly #releases: Tally;
   readonly #settlements: TallyCounter<'outcome'>;
   readonly #tokens: TallyCounter<'model' | 'type'>;
@@ -21,6 +24,13 @@ export class LedgerMetrics {
       name: 'claude_gateway_ledger_holds_total',
       help: 'Holds that requests asked for, by result: held, short (some budget has no room), unavailable (PostgreSQL is away), unheld (admitted without one, as the policy says). A request that is short may ask again for less.',
       labelNames: ['result'],
+      registry,
+    });
+    this.#waits = new TallyHistogram({
+      name: 'claude_gateway_ledger_wait_seconds',
+      help: 'How long requests waited for what other requests in flight hold of their budgets, by how it ended: held, short (what was spent meanwhile leaves no room), changed (the limits have changed, and it is asked again), unavailable (PostgreSQL is away), timeout, full (too many wait), gone (the client left). Who ends with timeout or full is answered a 429 that clients repeat within seconds.',
+      labelNames: ['result'],
+      buckets: [...REQUEST_SECONDS, 20, 30],
       registry,
     });
     this.#releases = new TallyCounter({
@@ -61,6 +71,10 @@ export class LedgerMetrics {
 
   held(result: string): void {
     this.#holds.child(result).value++;
+  }
+
+  waited(result: string, ms: number): void {
+    this.#waits.child(result).observe(ms / 1000);
   }
 
   released(): void {

@@ -465,7 +465,7 @@ describe('while PostgreSQL is away', () => {
       await bed({
         limits: [limit()],
         store: broken(),
-        overrides: { enforcement: { fail_closed_on_error: true, min_output_tokens: 1 } },
+        overrides: { enforcement: { fail_closed_on_error: true, min_output_tokens: 1, max_wait_ms: 0 } },
       }),
       await bed({
         limits: [limit({ failurePolicy: 'open' }), limit({ period: 'daily', failurePolicy: 'closed' })],
@@ -485,7 +485,7 @@ describe('while PostgreSQL is away', () => {
     const configured = await bed({
       limits: [limit({ failurePolicy: 'open' })],
       store: broken(),
-      overrides: { enforcement: { fail_closed_on_error: true, min_output_tokens: 1 } },
+      overrides: { enforcement: { fail_closed_on_error: true, min_output_tokens: 1, max_wait_ms: 0 } },
     });
     answer(await configured.admit(callOf()), { input_tokens: 1, output_tokens: 1 });
   });

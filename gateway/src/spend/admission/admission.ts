@@ -10,13 +10,22 @@ import {
   type ConversationMemory,
 } from '../bound/conversation-memory.ts';
 import { countedBound } from '../bound/counted-bound.ts';
-import { shrinkOutput, type Remainder } from '../bound/shrink-output.ts';
 import { ratesOfCall } from '../prices/rates-of-call.ts';
-import { decisiveOf, limitReached, limitsUnavailable, type Blocked } from '../standing/refusal.ts';
+import { decisiveOf, limitBusy, limitReached, limitsUnavailable, type Blocked } from '../standing/refusal.ts';
 import { wholeCents } from '../standing/wording.ts';
-import type { AppliedCap, CapSnapshot, Hold, HoldResult, Ledger, PriceBook, Shortage } from '../types.ts';
+import type {
+  AppliedCap,
+  CapSnapshot,
+  Hold,
+  HoldResult,
+  Ledger,
+  PriceBook,
+  Shortage,
+  WindowNeed,
+} from '../types.ts';
 import type { AdmissionCall, Admitted } from './call.ts';
-import { heldOf, leastOf, loweredOf, needOf, needsOf, type Estimate } from './estimate.ts';
+import { leastOf, loweredOf, needOf, needsOf, type Estimate } from './estimate.ts';
+import { canShrink, isTooLarge, lowerDemand, type Demand, type ShortCap } from './lower-demand.ts';
 import { OpenCall, type OpenCallDeps } from './open-call.ts';
 import { OutputForecast } from './output-forecast.ts';
 
@@ -47,7 +56,7 @@ export interface SpendDeps<C extends AdmissionCall> {
   readonly audit: Audit;
   /** ms since the epoch. */
   readonly clock: () => number;
-  readonly enforcement: Pick<EnforcementConfig, 'fail_closed_on_error' | 'min_output_tokens'>;
+  readonly enforcement: Pick<EnforcementConfig, 'fail_closed_on_error' | 'max_wait_ms' | 'min_output_tokens'>;
   /** admin.blocked_message: what a blocked developer should do. */
   readonly blockedMessage: string | undefined;
 }
@@ -71,9 +80,8 @@ export function createSpend<C extends AdmissionCall>(deps: SpendDeps<C>): Spend<
     prices: deps.prices,
     onCharge: deps.onCharge,
     onComplete({ request, principal, model }, usage, closeToCap) {
-      deps.learned.outputs.observe(model, usage.outputTokens);
-      if (!closeToCap) return;
-      const conversation = conversationOf(principal.sub, request.headers, model);
+      const conversation = closeToCap ? conversationOf(principal.sub, request.headers, model) : undefined;
+      deps.learned.outputs.observe(model, usage.outputTokens, conversation);
       if (conversation === undefined) return;
       const { inputTokens, cacheReadTokens, cacheWrite5mTokens, cacheWrite1hTokens } = usage;
       deps.learned.conversations.remember(
@@ -91,25 +99,32 @@ export function createSpend<C extends AdmissionCall>(deps: SpendDeps<C>): Spend<
   };
 }
 
-/** How often output is lowered further because others took what was left in the meantime. */
+/** How often a request that was made smaller is tried again at once, because others took what was left meanwhile. */
 const MOST_SHRINKS = 3;
 /** A conversation is remembered while its cap has room for fewer requests like its last. */
 const CLOSE_REQUESTS = 8n;
 
-/** The admission of one request. Each step makes its worst case smaller, as long as it does not fit. */
+/**
+ * The admission of one request. Each step makes its worst case smaller, as long as it does not fit; then it waits for
+ * what other requests in flight hold. Refused for good is only what could not fit either if nothing were held.
+ */
 class Admission<C extends AdmissionCall> {
   readonly #deps: SpendDeps<C>;
   readonly #open: OpenCallDeps;
   readonly #call: C;
   readonly #id = randomUUID();
   readonly #at: number;
-  readonly #snapshot: CapSnapshot;
+  #snapshot: CapSnapshot;
   #caps: readonly AppliedCap[];
+  /** The best that is known of it as it came. */
   #estimate: Estimate | undefined;
-  #body: Buffer | undefined;
+  /** What is asked for: that, or what it was lowered to. */
+  #demand: Demand | undefined;
   #remembered = false;
   #counted = false;
   #shrinks = 0;
+  /** Until when it may wait, by the clock that timers go by, in ms. */
+  #patientUntil: number | undefined;
   #closeToCap = false;
 
   constructor(deps: SpendDeps<C>, open: OpenCallDeps, call: C) {
@@ -126,12 +141,17 @@ class Admission<C extends AdmissionCall> {
     let usedUp = this.#caps.filter((cap) => this.#isUsedUp(cap));
     while (this.#askNextPools(usedUp)) usedUp = this.#caps.filter((cap) => this.#isUsedUp(cap));
     if (usedUp.length > 0) throw this.#refusal(usedUp.map((cap) => this.#blocked(cap, undefined)));
-    return this.#hold(this.#firstEstimate());
+    return this.#hold(this.#estimate ?? this.#firstEstimate());
   }
 
   #hold(estimate: Estimate): Admitted | Promise<Admitted> {
     this.#estimate = estimate;
-    return this.#decide(this.#deps.ledger.hold(this.#id, needsOf(this.#caps, estimate)));
+    return this.#try({ estimate, body: undefined });
+  }
+
+  #try(demand: Demand): Admitted | Promise<Admitted> {
+    this.#demand = demand;
+    return this.#decide(this.#deps.ledger.hold(this.#id, needsOf(this.#caps, demand.estimate)));
   }
 
   #decide(result: HoldResult | Promise<HoldResult>): Admitted | Promise<Admitted> {
@@ -166,11 +186,13 @@ class Admission<C extends AdmissionCall> {
 
   #improve(shortages: readonly Shortage[]): Admitted | Promise<Admitted> {
     const estimate = this.#estimate;
-    const short = this.#caps.filter((cap) => shortageOf(cap, shortages) !== undefined);
-    if (estimate === undefined) throw this.#short(shortages);
-    if (!this.#couldFit(short, shortages, estimate)) {
-      if (this.#askNextPools(short)) return this.#hold(estimate);
-      throw this.#short(shortages);
+    if (estimate === undefined) throw limitsUnavailable();
+    const short = this.#shortOf(shortages, estimate);
+    const least = leastOf(estimate.bound, this.#floorOf(short));
+    const usedUp = short.filter((one) => isTooLarge(one, { ...estimate, bound: least }));
+    if (usedUp.length > 0) {
+      if (this.#askNextPools(short.map(({ cap }) => cap))) return this.#hold(estimate);
+      throw this.#refusal(usedUp.map(({ cap, shortage }) => this.#blocked(cap, shortage)));
     }
     this.#closeToCap = true;
     if (!this.#remembered) {
@@ -184,19 +206,86 @@ class Admission<C extends AdmissionCall> {
         const better =
           count === undefined ? estimate.bound : countedBound(estimate.bound, this.#call.request, count);
         return better === estimate.bound
-          ? this.#shrink(estimate, short, shortages)
+          ? this.#lower(estimate, short)
           : this.#hold({ ...estimate, bound: better });
       });
     }
-    return this.#shrink(estimate, short, shortages);
+    return this.#lower(estimate, short);
   }
 
-  /** Whether any better knowledge of the request could help. */
-  #couldFit(short: readonly AppliedCap[], shortages: readonly Shortage[], estimate: Estimate): boolean {
-    if (short.some(({ limit }) => limit.mode === 'postpaid')) return false;
-    const floor = canShrink(short) ? this.#deps.enforcement.min_output_tokens : Infinity;
-    const least = { ...estimate, bound: leastOf(estimate.bound, floor) };
-    return short.every((cap) => needOf(cap, least) <= availableOf(cap, shortages));
+  /** Nothing better can be known of the request: what it may use is lowered, or what others hold is waited for. */
+  #lower(estimate: Estimate, short: readonly ShortCap[]): Admitted | Promise<Admitted> {
+    if (this.#askNextPools(short.map(({ cap }) => cap))) return this.#hold(estimate);
+    const floor = this.#floorOf(short);
+    const least: Estimate = { ...estimate, bound: loweredOf(estimate.bound, floor) };
+    const usedUp = short.filter((one) => isTooLarge(one, least));
+    if (usedUp.length > 0)
+      throw this.#refusal(usedUp.map(({ cap, shortage }) => this.#blocked(cap, shortage)));
+
+    const whole: Demand = { estimate, body: undefined };
+    if (!canShrink(short)) return this.#wait([whole], short);
+    const lowered = lowerDemand({
+      request: this.#call.request,
+      demand: whole,
+      short,
+      floor,
+      useful: this.#deps.learned.outputs.useful(this.#call.model, this.#conversation()),
+    });
+    if (lowered === 'impossible') {
+      throw this.#refusal(short.map(({ cap, shortage }) => this.#blocked(cap, shortage)));
+    }
+    if (lowered.now !== undefined && this.#shrinks++ < MOST_SHRINKS) return this.#try(lowered.now);
+    return this.#wait(lowered.choices, short);
+  }
+
+  async #wait(demands: readonly [Demand, ...Demand[]], short: readonly ShortCap[]): Promise<Admitted> {
+    const now = performance.now();
+    this.#patientUntil ??= now + this.#deps.enforcement.max_wait_ms;
+    const [first, ...others] = demands;
+    const needs = ({ estimate }: Demand): readonly WindowNeed[] => needsOf(this.#caps, estimate);
+    const result = await this.#deps.ledger.wait(this.#id, [needs(first), ...others.map(needs)], {
+      forMs: this.#patientUntil - now,
+      person: this.#call.principal.sub,
+      isCurrent: () => this.#deps.caps() === this.#snapshot,
+      onGone: (listener) => this.#call.onGone(listener),
+    });
+    switch (result.state) {
+      case 'held':
+        this.#demand = demands[result.choice];
+        return this.#admitted(result.hold);
+      case 'unavailable':
+        return this.#unavailable();
+      case 'short':
+        return this.#improve(result.shortages);
+      case 'changed':
+        this.#snapshot = this.#deps.caps();
+        this.#caps = this.#snapshot.resolve(this.#call.principal, this.#at);
+        return this.start();
+      case 'busy':
+        throw this.#busy(
+          short.map(({ cap }) => cap),
+          result.shortages,
+        );
+    }
+  }
+
+  /** The caps in which it does not fit. One that has room is none of them, whatever the ledger could not give. */
+  #shortOf(shortages: readonly Shortage[], estimate: Estimate): readonly ShortCap[] {
+    const short: ShortCap[] = [];
+    for (const cap of this.#caps) {
+      const shortage = shortages.find(({ window }) => window.id === cap.window.id);
+      if (shortage === undefined) continue;
+      const isShort =
+        cap.limit.mode === 'postpaid'
+          ? shortage.spent >= cap.amount
+          : needOf(cap, estimate) > shortage.available;
+      if (isShort) short.push({ cap, shortage });
+    }
+    return short;
+  }
+
+  #floorOf(short: readonly ShortCap[]): number {
+    return canShrink(short) ? this.#deps.enforcement.min_output_tokens : Infinity;
   }
 
   /**
@@ -211,33 +300,16 @@ class Admission<C extends AdmissionCall> {
     return true;
   }
 
-  #recall(bound: BodyBound): BodyBound {
+  #conversation(): string | undefined {
     const { principal, request, model } = this.#call;
-    const conversation = conversationOf(principal.sub, request.headers, model);
-    if (conversation === undefined) return bound;
-    const tokens = this.#deps.learned.conversations.promptTokens(conversation, request);
-    return tokens === undefined ? bound : withPromptTokens(bound, tokens);
+    return conversationOf(principal.sub, request.headers, model);
   }
 
-  #shrink(
-    estimate: Estimate,
-    short: readonly AppliedCap[],
-    shortages: readonly Shortage[],
-  ): Admitted | Promise<Admitted> {
-    if (this.#askNextPools(short)) return this.#hold(estimate);
-    if (this.#shrinks++ === MOST_SHRINKS || !canShrink(short)) throw this.#short(shortages);
-    const mode = short.every(({ limit }) => limit.mode === 'bounded') ? 'bounded' : 'strict';
-    const shrunk = shrinkOutput({
-      request: this.#call.request,
-      bound: estimate.bound,
-      rates: estimate.rates,
-      left: leftOf(short, shortages),
-      held: (bound) => heldOf(mode, bound, estimate.expectedOutput),
-      floor: this.#deps.enforcement.min_output_tokens,
-    });
-    if (shrunk.state === 'impossible') throw this.#short(shortages);
-    this.#body = shrunk.body;
-    return this.#hold({ ...estimate, bound: shrunk.bound });
+  #recall(bound: BodyBound): BodyBound {
+    const conversation = this.#conversation();
+    if (conversation === undefined) return bound;
+    const tokens = this.#deps.learned.conversations.promptTokens(conversation, this.#call.request);
+    return tokens === undefined ? bound : withPromptTokens(bound, tokens);
   }
 
   #admitted(hold: Hold): Admitted {
@@ -248,10 +320,11 @@ class Admission<C extends AdmissionCall> {
       snapshot: this.#snapshot,
       caps: this.#caps,
       hold,
-      bound: this.#estimate?.bound,
+      bound: this.#demand?.estimate.bound,
       closeToCap: this.#closeToCap || this.#isClose(hold),
     });
-    return this.#body === undefined ? { observer } : { observer, body: this.#body };
+    const body = this.#demand?.body;
+    return body === undefined ? { observer } : { observer, body };
   }
 
   /** Whether what is left of a cap may soon be too little for the cheap bound. */
@@ -264,7 +337,7 @@ class Admission<C extends AdmissionCall> {
   }
 
   #unavailable(): Admitted {
-    const estimate = this.#estimate;
+    const estimate = this.#demand?.estimate;
     const { enforcement, ledger } = this.#deps;
     const byDefault = enforcement.fail_closed_on_error ? 'closed' : 'open';
     const closed = this.#caps.find(({ limit }) => (limit.failurePolicy ?? byDefault) === 'closed');
@@ -282,15 +355,11 @@ class Admission<C extends AdmissionCall> {
     );
   }
 
-  #short(shortages: readonly Shortage[]): ApiError {
-    const short = this.#caps.filter((cap) => shortageOf(cap, shortages) !== undefined);
-    return this.#refusal(short.map((cap) => this.#blocked(cap, shortageOf(cap, shortages))));
-  }
-
+  /** What is told of a cap in which the request would not fit either if nobody held anything. */
   #blocked(cap: AppliedCap, shortage: Shortage | undefined): Blocked {
     const spent = shortage?.spent ?? this.#deps.ledger.peek(cap.window.id)?.spent ?? 0n;
-    const available = shortage?.available ?? 0n;
-    return { cap, spent, available, need: this.#leastNeed(cap, available) };
+    const left = spent < cap.amount ? cap.amount - spent : 0n;
+    return { cap, spent, available: left, need: this.#leastNeed(cap, left) };
   }
 
   /** What the request may take at most, with its output lowered as far as that is allowed. */
@@ -312,14 +381,26 @@ class Admission<C extends AdmissionCall> {
     const { cap } = decisive;
     for (const { cap: blocking, spent } of blocked) this.#deps.onBlocked(blocking, spent);
     this.#auditBlocked('over_limit', cap, {
-      window_id: cap.window.id,
-      resets_at: cap.window.endsAt.toISOString(),
-      spent: String(decisive.spent),
-      need: String(decisive.need),
-      available: String(decisive.available),
+      ...auditedWindow(decisive),
       blocked_by: blocked.map(({ cap: { limit } }) => limit.id),
     });
     return limitReached(decisive, this.#at, this.#deps.blockedMessage);
+  }
+
+  /** It would fit if other requests were settled, and has waited for that as long as it may. */
+  #busy(short: readonly AppliedCap[], shortages: readonly Shortage[]): ApiError {
+    const blocked = short.map((cap): Blocked => {
+      const shortage = shortages.find(({ window }) => window.id === cap.window.id);
+      return { ...this.#blocked(cap, shortage), available: shortage?.available ?? 0n };
+    });
+    const [first, ...others] = blocked;
+    if (first === undefined) return limitBusy(undefined);
+    const decisive = decisiveOf([first, ...others]);
+    this.#auditBlocked('held', decisive.cap, {
+      ...auditedWindow(decisive),
+      blocked_by: blocked.map(({ cap: { limit } }) => limit.id),
+    });
+    return limitBusy(decisive);
   }
 
   #auditBlocked(cause: string, cap: AppliedCap, details: Record<string, unknown>): void {
@@ -337,32 +418,14 @@ class Admission<C extends AdmissionCall> {
   }
 }
 
-function canShrink(caps: readonly AppliedCap[]): boolean {
-  return caps.every(({ limit }) => limit.whenShort === 'shrink_output');
-}
-
-function shortageOf({ window }: AppliedCap, shortages: readonly Shortage[]): Shortage | undefined {
-  return shortages.find((shortage) => shortage.window.id === window.id);
-}
-
-function availableOf(cap: AppliedCap, shortages: readonly Shortage[]): bigint {
-  return shortageOf(cap, shortages)?.available ?? 0n;
-}
-
-/** The least that is left of money, and of tokens. */
-function leftOf(short: readonly AppliedCap[], shortages: readonly Shortage[]): Remainder {
-  let nanoUsd: bigint | undefined;
-  let tokens: bigint | undefined;
-  for (const cap of short) {
-    const available = availableOf(cap, shortages);
-    if (cap.limit.unit === 'nano_usd') nanoUsd = least(nanoUsd, available);
-    else tokens = least(tokens, available);
-  }
-  return { ...(nanoUsd !== undefined && { nanoUsd }), ...(tokens !== undefined && { tokens }) };
-}
-
-function least(a: bigint | undefined, b: bigint): bigint {
-  return a === undefined || b < a ? b : a;
+function auditedWindow({ cap: { window }, spent, need, available }: Blocked): Record<string, unknown> {
+  return {
+    window_id: window.id,
+    resets_at: window.endsAt.toISOString(),
+    spent: String(spent),
+    need: String(need),
+    available: String(available),
+  };
 }
 
 /** Amounts are texts in the unit of the cap: JSON numbers would not hold them. */

@@ -12,6 +12,8 @@ export interface AdmissionCall {
   readonly model: string;
   /** The upstreams that may answer, in the order in which they are tried, with what the model is called there. */
   readonly candidates: readonly Candidate[];
+  /** @param listener Called once when the client has gone, or the answer has ended. */
+  readonly onGone: (listener: () => void) => void;
 }
 
 export interface Candidate {

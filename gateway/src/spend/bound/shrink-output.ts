@@ -20,6 +20,8 @@ export interface ShrinkRequest {
   readonly held?: (bound: BodyBound) => RequestBound;
   /** The least `max_tokens` that is of use. */
   readonly floor: number;
+  /** No more than this, although more may fit. */
+  readonly most?: number;
 }
 
 export type ShrinkResult =
@@ -36,21 +38,34 @@ export type ShrinkResult =
 /** The API's least `thinking.budget_tokens`, which stays below `max_tokens`. */
 const LEAST_THINKING_BUDGET = 1024;
 
+/**
+ * The largest `max_tokens` with which a request fits, at most what it asks for; undefined when it fits with none, or has
+ * none to lower.
+ */
+export function affordableOutput({
+  request,
+  bound,
+  rates,
+  left,
+  held,
+}: Omit<ShrinkRequest, 'floor' | 'most'>): number | undefined {
+  const asked = maxTokensOf(request);
+  if (asked === undefined) return undefined;
+  return largest(mostOutput(bound, asked), (maxTokens) => {
+    const lowered = withOutput(bound, maxTokens);
+    return fits(held === undefined ? lowered : held(lowered), rates, left);
+  });
+}
+
 /** Finds the largest `max_tokens` with which a request fits, and writes it into the body. */
-export function shrinkOutput({ request, bound, rates, left, held, floor }: ShrinkRequest): ShrinkResult {
+export function shrinkOutput({ floor, most = Infinity, ...what }: ShrinkRequest): ShrinkResult {
+  const { request, bound } = what;
   const asked = maxTokensOf(request);
   const { max_tokens: span } = request.fields;
   if (asked === undefined || span === undefined) return { state: 'impossible', reason: 'body' };
-  const withOutput = (maxTokens: number): BodyBound => ({
-    ...bound,
-    outputTokens: Math.min(bound.outputTokens, bound.answers * maxTokens + bound.serverOutputTokens),
-  });
-  const most = Math.min(asked, (bound.outputTokens - bound.serverOutputTokens) / bound.answers);
-  const affordable = largest(most, (maxTokens) => {
-    const lowered = withOutput(maxTokens);
-    return fits(held === undefined ? lowered : held(lowered), rates, left);
-  });
-  if (affordable === undefined) return { state: 'impossible', reason: 'input' };
+  const fitting = affordableOutput(what);
+  if (fitting === undefined) return { state: 'impossible', reason: 'input' };
+  const affordable = Math.min(fitting, most);
   if (affordable < Math.max(1, floor)) return { state: 'impossible', reason: 'floor' };
 
   const edits: Edit[] = [{ span, text: String(affordable) }];
@@ -64,7 +79,19 @@ export function shrinkOutput({ request, bound, rates, left, held, floor }: Shrin
     state: 'shrunk',
     maxTokens: affordable,
     body: rewritten(request.body, edits),
-    bound: withOutput(affordable),
+    bound: withOutput(bound, affordable),
+  };
+}
+
+/** What may be written for one answer, of all that the bound has. */
+function mostOutput(bound: BodyBound, asked: number): number {
+  return Math.min(asked, (bound.outputTokens - bound.serverOutputTokens) / bound.answers);
+}
+
+function withOutput(bound: BodyBound, maxTokens: number): BodyBound {
+  return {
+    ...bound,
+    outputTokens: Math.min(bound.outputTokens, bound.answers * maxTokens + bound.serverOutputTokens),
   };
 }
 

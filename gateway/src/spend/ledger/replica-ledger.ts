@@ -10,9 +10,10 @@ import type {
 } from '@claude-gateway/prisma';
 import type { Log } from '../../observe/log.ts';
 import { NO_USAGE } from '../no-usage.ts';
-import type { Hold, HoldResult, Ledger, WindowNeed } from '../types.ts';
+import type { Hold, HoldResult, Ledger, Patience, Shortage, WaitResult, WindowNeed } from '../types.ts';
 import type { Account } from './account.ts';
 import { amountOf } from './amount.ts';
+import { HoldQueue } from './hold-queue.ts';
 import { LeaseDesk } from './lease-desk.ts';
 import { Leases } from './leases.ts';
 import { Liveness } from './liveness.ts';
@@ -60,6 +61,7 @@ export class ReplicaLedger implements Ledger {
   readonly #leases: Leases;
   readonly #open = new Map<string, OpenHold>();
   readonly #desk: LeaseDesk;
+  readonly #waiting: HoldQueue;
   readonly #queue: SettlementQueue;
   readonly #liveness: Liveness;
   readonly #stopListening: () => void;
@@ -109,6 +111,14 @@ export class ReplicaLedger implements Ledger {
         if (!options.isUnavailable(error)) log.error({ err: error }, 'cannot lease from budgets');
       },
     });
+    this.#waiting = new HoldQueue({
+      now: this.#now,
+      tryHold: (id, needs) => (this.#lends ? this.#tryHold(id, needs) : undefined),
+      hopeless: (needs) => this.#hopeless(needs),
+      ask: (id, needs) => this.#wait(id, needs),
+      release: (hold) => this.release(hold),
+      stateOf: (needs) => this.#stateOf(needs),
+    });
     this.#queue = new SettlementQueue({
       settle: (settlements, returns) => store.settle(this.replicaId, { settlements, returns }),
       takeReturns: (limit) => this.#leases.takeReturns(limit),
@@ -138,11 +148,26 @@ export class ReplicaLedger implements Ledger {
 
   hold(id: string, needs: readonly WindowNeed[]): HoldResult | Promise<HoldResult> {
     if (needs.length === 0) return { state: 'held', hold: this.#admit(id, needs) };
-    if (this.#liveness.fresh && !this.#writtenOff) {
+    if (this.#waiting.length > 0) {
+      const reserved = needs.filter((need) => this.#waiting.reserves(need));
+      if (reserved.length > 0) {
+        const shortages = this.#stateOf(reserved).map((state) => ({ ...state, available: 0n }));
+        return { state: 'short', shortages };
+      }
+    }
+    if (this.#lends) {
       const result = this.#tryHold(id, needs) ?? this.#hopeless(needs);
       if (result !== undefined) return result;
     }
     return this.#wait(id, needs);
+  }
+
+  wait(
+    id: string,
+    choices: readonly [readonly WindowNeed[], ...(readonly WindowNeed[])[]],
+    patience: Patience,
+  ): Promise<WaitResult> {
+    return this.#waiting.wait(id, choices, patience);
   }
 
   admitUnheld(id: string, needs: readonly WindowNeed[]): Hold {
@@ -180,6 +205,7 @@ export class ReplicaLedger implements Ledger {
       this.#leases.relax(account);
     }
     this.#queue.push({ record, windowIds: [...ids], charges });
+    this.#waiting.wake();
   }
 
   release(hold: Hold): void {
@@ -196,6 +222,7 @@ export class ReplicaLedger implements Ledger {
       account.free += amount;
       this.#leases.relax(account);
     }
+    this.#waiting.wake();
   }
 
   peek(windowId: string): WindowState | undefined {
@@ -216,6 +243,11 @@ export class ReplicaLedger implements Ledger {
   /** The policy has changed: the revision is reported at once, if it is another one. */
   policyChanged(): void {
     void this.#liveness.report();
+  }
+
+  /** Requests that wait for what others hold. */
+  get waiting(): number {
+    return this.#waiting.length;
   }
 
   /** Requests that are not settled. */
@@ -241,6 +273,7 @@ export class ReplicaLedger implements Ledger {
   async close(withinMs = 10_000): Promise<number> {
     clearInterval(this.#housekeeping);
     this.#stopListening();
+    this.#waiting.close();
     const left = await this.#queue.close(withinMs);
     await this.#liveness.close();
     for (const { record } of left) this.#lost(record, 'PostgreSQL did not answer before the end');
@@ -266,6 +299,25 @@ export class ReplicaLedger implements Ledger {
     const late = sleep(PATIENCE_MS, undefined, { ref: false });
     await Promise.race([this.#resync(), late]);
     return !this.#writtenOff;
+  }
+
+  /** Whether leases are at hand to lend from, without asking anybody. */
+  get #lends(): boolean {
+    return this.#liveness.fresh && !this.#writtenOff;
+  }
+
+  /** Of the windows that have no room for it; of all when each has. */
+  #stateOf(needs: readonly WindowNeed[]): readonly Shortage[] {
+    const states = needs.map((need) => {
+      const { available, spent, unsettled } = this.#leases.of(need);
+      return { short: need.amount > available, window: need.window, available, spent: spent + unsettled };
+    });
+    const short = states.filter((state) => state.short);
+    return (short.length > 0 ? short : states).map(({ window, available, spent }) => ({
+      window,
+      available,
+      spent,
+    }));
   }
 
   #tryHold(id: string, needs: readonly WindowNeed[]): HoldResult | undefined {
@@ -335,6 +387,7 @@ export class ReplicaLedger implements Ledger {
   ): void {
     const undisturbed = epoch !== undefined && this.#desk.idle && this.#desk.epoch === epoch;
     this.#leases.settled(settlements, returns, answer, undisturbed);
+    this.#waiting.wake();
     for (const listener of this.#stateListeners) listener(answer.windows);
   }
 

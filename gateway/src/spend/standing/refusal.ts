@@ -1,5 +1,4 @@
 import { ApiError } from '../../http/errors.ts';
-import type { AppliedCap } from '../types.ts';
 import { percentOf, resetSeconds, scopeHeader, UNIFIED, type Standing } from './standing.ts';
 import { amountText, capText, resetText } from './wording.ts';
 
@@ -7,18 +6,27 @@ import { amountText, capText, resetText } from './wording.ts';
 export interface Blocked extends Standing {
   /** What the request may cost at most, as far as that was worked out, in the unit of the cap; 0 where nothing is held. */
   readonly need: bigint;
-  /** What could still be held. */
+  /** What is left, of what counts for it: of all that is not spent, or of what could be held at once. */
   readonly available: bigint;
 }
 
-/** The blocked cap that is told of: the one that resets last, or one that never lets anything through. */
+/**
+ * The blocked cap that is told of: one that never lets anything through, else one that is used up, else one in which
+ * the request is too large; of several, the one that resets last.
+ */
 export function decisiveOf(blocked: readonly [Blocked, ...Blocked[]]): Blocked {
-  return blocked.reduce((a, b) => (lastsLonger(b.cap, a.cap) ? b : a));
+  return blocked.reduce((a, b) => (tellsMore(b, a) ? b : a));
 }
 
-function lastsLonger(a: AppliedCap, b: AppliedCap): boolean {
-  if ((a.amount === 0n) !== (b.amount === 0n)) return a.amount === 0n;
-  return a.window.endsAt > b.window.endsAt;
+function tellsMore(a: Blocked, b: Blocked): boolean {
+  const [weightA, weightB] = [weightOf(a), weightOf(b)];
+  if (weightA !== weightB) return weightA > weightB;
+  return a.cap.window.endsAt > b.cap.window.endsAt;
+}
+
+function weightOf({ cap: { amount }, spent }: Blocked): number {
+  if (amount === 0n) return 2;
+  return spent >= amount ? 1 : 0;
 }
 
 /**
@@ -58,6 +66,34 @@ function reasonText({ cap, spent, need, available }: Blocked): string {
   if (spent >= cap.amount || need === 0n) return `${which} is used up`;
   const { unit } = cap.limit;
   return `this request may take up to ${amountText(need, unit, 'up')}, and ${amountText(available, unit)} of ${which} is left`;
+}
+
+/** Clients come back after so long, in seconds: not all at the same moment. */
+const BUSY_RETRY_S = { least: 2, spread: 4 } as const;
+
+/**
+ * The 429 for a request that would fit if others in flight were settled. No limit is reached: without the headers that
+ * say so, and with the type of a rate limit, clients wait as long as they are told and ask again by themselves.
+ *
+ * @param blocked Undefined when it is not known which cap that is.
+ */
+export function limitBusy(blocked: Blocked | undefined): ApiError {
+  const seconds = BUSY_RETRY_S.least + Math.floor(Math.random() * BUSY_RETRY_S.spread);
+  return new ApiError(
+    'rate_limit_error',
+    `spend limit busy · ${busyText(blocked)} · try again in a few seconds`,
+    {
+      headers: { 'retry-after': String(seconds), 'x-should-retry': 'true' },
+    },
+  );
+}
+
+function busyText(blocked: Blocked | undefined): string {
+  if (blocked === undefined) return 'what is left is held by requests in flight';
+  const { cap, spent, available } = blocked;
+  const held = cap.amount - spent - available;
+  if (held <= 0n) return `what is left of ${capText(cap)} is held by requests in flight`;
+  return `${amountText(held, cap.limit.unit)} of ${capText(cap)} is held by requests in flight`;
 }
 
 /** The 429 while it is not known what is left, for callers with a cap that then fails closed. */

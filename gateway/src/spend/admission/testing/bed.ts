@@ -46,6 +46,8 @@ export interface CallOptions {
   readonly text?: string;
   readonly body?: object;
   readonly headers?: Record<string, string>;
+  /** Aborted when the client goes. */
+  readonly signal?: AbortSignal;
 }
 
 /** A request of about 150 bytes and the text, for Opus: 5 dollars a million in, 25 out. */
@@ -67,6 +69,7 @@ export function callOf(options: CallOptions = {}): AdmissionCall {
     request: boundRequest(body, options.headers),
     model: 'claude-opus-4-8',
     candidates: UPSTREAMS,
+    onGone: (listener) => options.signal?.addEventListener('abort', listener, { once: true }),
   };
 }
 
@@ -114,6 +117,8 @@ export interface SpendBedOptions {
   readonly limits?: readonly SpendLimit[];
   /** What the upstream counts; undefined when it does not say. */
   readonly count?: () => number | undefined;
+  /** Default 0: nobody waits. */
+  readonly maxWaitMs?: number;
   readonly overrides?: Partial<SpendDeps<AdmissionCall>>;
 }
 
@@ -135,6 +140,7 @@ export async function spendBed(options: SpendBedOptions): Promise<SpendBed> {
     caps: () => snapshot,
     ledger: {
       hold: (id, needs) => ledger.hold(id, needs),
+      wait: (id, choices, patience) => ledger.wait(id, choices, patience),
       admitUnheld: (id, needs) => ledger.admitUnheld(id, needs),
       note: (hold, floor) => ledger.note(hold, floor),
       settle(hold: Hold, record, windowIds) {
@@ -155,7 +161,7 @@ export async function spendBed(options: SpendBedOptions): Promise<SpendBed> {
     onBlocked: () => undefined,
     audit: (event, fields) => audit.push({ event, ...fields }),
     clock: () => Date.now(),
-    enforcement: { fail_closed_on_error: false, min_output_tokens: 100 },
+    enforcement: { fail_closed_on_error: false, min_output_tokens: 100, max_wait_ms: options.maxWaitMs ?? 0 },
     blockedMessage: undefined,
     ...options.overrides,
   });

@@ -1,0 +1,285 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { ApiError } from '../../http/errors.ts';
+import { useStores } from '../../testing/stores.ts';
+import { createLearned } from './admission.ts';
+import type { Admitted } from './call.ts';
+import {
+  answer,
+  callOf,
+  DOLLAR,
+  limit,
+  somebody,
+  spendBed,
+  type SpendBed,
+  type SpendBedOptions,
+} from './testing/bed.ts';
+
+const stores = useStores(2);
+const beds: SpendBed[] = [];
+afterEach(async () => {
+  await Promise.all(beds.splice(0).map(({ ledger }) => ledger.close(2_000)));
+});
+
+async function bed(options: Omit<SpendBedOptions, 'store'>, index = 0): Promise<SpendBed> {
+  const made = await spendBed({ store: (stores.stores[index] ?? stores.store).ledger, ...options });
+  beds.push(made);
+  return made;
+}
+
+async function outcomeOf(admitted: () => Admitted | Promise<Admitted>): Promise<Admitted | ApiError> {
+  try {
+    return await admitted();
+  } catch (error) {
+    if (error instanceof ApiError) return error;
+    throw error;
+  }
+}
+
+async function refusal(admitted: () => Admitted | Promise<Admitted>): Promise<ApiError> {
+  const outcome = await outcomeOf(admitted);
+  if (outcome instanceof ApiError) return outcome;
+  throw new Error('expected a refusal');
+}
+
+async function admission(admitted: () => Admitted | Promise<Admitted>): Promise<Admitted> {
+  const outcome = await outcomeOf(admitted);
+  if (outcome instanceof ApiError) throw outcome;
+  return outcome;
+}
+
+async function somebodyWaits({ ledger }: SpendBed): Promise<void> {
+  for (let i = 0; ledger.waiting === 0; i++) {
+    if (i > 500) throw new Error('nobody waits');
+    await sleep(5);
+  }
+}
+
+function maxTokensOf({ body }: Admitted): number | undefined {
+  return body === undefined ? undefined : (JSON.parse(body.toString()) as { max_tokens: number }).max_tokens;
+}
+
+/** nano-USD per token of Opus. */
+const OUTPUT = 25_000n;
+
+describe('requests that only others in flight leave no room for', () => {
+  it('are all served: eight at once of 150 KB, with 32,000 tokens of output, under a fresh $5 a day', async () => {
+    const spend = await bed({
+      limits: [limit({ amount: 5n * DOLLAR, period: 'daily', whenShort: 'shrink_output' })],
+      count: () => 38_000,
+      maxWaitMs: 20_000,
+    });
+    const principal = somebody();
+    const text = 'all work and no play '.repeat(7_150);
+    const served = Array.from({ length: 8 }, async () => {
+      const call = callOf({ principal, text, maxTokens: 32_000 });
+      const admitted = await admission(() => spend.admit(call));
+      await sleep(300);
+      answer(admitted, { input_tokens: 10, cache_creation_input_tokens: 38_000, output_tokens: 1_200 });
+      return maxTokensOf(admitted) ?? 32_000;
+    });
+    // Nobody's answer was cut for what others only held.
+    for (const output of await Promise.all(served)) expect(output).toBeGreaterThanOrEqual(16_384);
+    expect(spend.audit).toEqual([]);
+  });
+
+  it('are told to come back within seconds where waiting is not enough, without a word of a limit reached', async () => {
+    const limits = [limit({ amount: DOLLAR, period: 'daily', whenShort: 'shrink_output' })];
+    const blocked: unknown[] = [];
+    const spend = await bed({
+      limits,
+      maxWaitMs: 200,
+      overrides: { onBlocked: (cap) => blocked.push(cap) },
+    });
+    const principal = somebody();
+    const first = await admission(() => spend.admit(callOf({ principal, maxTokens: 36_000 })));
+    const error = await refusal(() => spend.admit(callOf({ principal, maxTokens: 36_000 })));
+    expect(error.status).toBe(429);
+    expect(error.type).toBe('rate_limit_error');
+    expect(error.message).toMatch(
+      /^spend limit busy · \$0\.9\d of your daily limit of \$1\.00 is held by requests in flight · try again in a few seconds$/,
+    );
+    expect(Object.keys(error.headers)).toEqual(['retry-after', 'x-should-retry']);
+    expect(error.headers['x-should-retry']).toBe('true');
+    expect(Number(error.headers['retry-after'])).toBeGreaterThanOrEqual(2);
+    expect(Number(error.headers['retry-after'])).toBeLessThanOrEqual(5);
+    expect(spend.audit).toMatchObject([{ event: 'spend.blocked', cause: 'held', spent: '0' }]);
+    // No alert: nothing is used up.
+    expect(blocked).toEqual([]);
+    answer(first, { input_tokens: 1, output_tokens: 1 });
+    answer(await admission(() => spend.admit(callOf({ principal, maxTokens: 36_000 }))), {
+      input_tokens: 1,
+      output_tokens: 1,
+    });
+  });
+
+  it('are refused for good as soon as what was spent leaves no room', async () => {
+    const spend = await bed({
+      limits: [limit({ amount: DOLLAR, period: 'daily', whenShort: 'shrink_output' })],
+      count: () => 10,
+      maxWaitMs: 20_000,
+    });
+    const principal = somebody();
+    const first = await admission(() => spend.admit(callOf({ principal, maxTokens: 36_000 })));
+    const waiting = refusal(() => spend.admit(callOf({ principal, maxTokens: 36_000 })));
+    await sleep(100);
+    answer(first, { input_tokens: 1, output_tokens: 39_999 });
+    const error = await waiting;
+    expect(error.type).toBe('billing_error');
+    expect(error.message).toMatch(/^spend limit reached · this request may take up to \$0\.01/);
+    expect(error.headers['x-should-retry']).toBe('false');
+  });
+
+  it('leave when their client goes, and hold nothing', async () => {
+    const spend = await bed({ limits: [limit({ amount: DOLLAR })], maxWaitMs: 20_000 });
+    const principal = somebody();
+    const first = await admission(() => spend.admit(callOf({ principal, maxTokens: 36_000 })));
+    const client = new AbortController();
+    const waiting = outcomeOf(() =>
+      spend.admit(callOf({ principal, maxTokens: 36_000, signal: client.signal })),
+    );
+    await somebodyWaits(spend);
+    client.abort();
+    await waiting;
+    expect(spend.ledger.waiting).toBe(0);
+    answer(first, { input_tokens: 1, output_tokens: 1 });
+    await spend.settled();
+    expect(spend.ledger.open).toBe(0);
+  });
+
+  it('are served at once when the limit is raised', async () => {
+    const raised = limit({ amount: DOLLAR });
+    const spend = await bed({ limits: [raised], maxWaitMs: 20_000 });
+    const principal = somebody();
+    await admission(() => spend.admit(callOf({ principal, maxTokens: 36_000 })));
+    const waiting = admission(() => spend.admit(callOf({ principal, maxTokens: 36_000 })));
+    await somebodyWaits(spend);
+    spend.setLimits([{ ...raised, amount: 3n * DOLLAR }]);
+    expect(maxTokensOf(await waiting)).toBeUndefined();
+  });
+});
+
+describe('an answer is shortened', () => {
+  const daily = (amount: bigint) => [limit({ amount, period: 'daily', whenShort: 'shrink_output' })];
+
+  it('to what is left, where that is all that is not spent', async () => {
+    const spend = await bed({ limits: daily(DOLLAR), count: () => 10, maxWaitMs: 20_000 });
+    const principal = somebody();
+    answer(await admission(() => spend.admit(callOf({ principal }))), {
+      input_tokens: 1,
+      output_tokens: 30_000,
+    });
+    await spend.settled();
+    const admitted = await admission(() => spend.admit(callOf({ principal, maxTokens: 32_000 })));
+    const output = maxTokensOf(admitted) ?? 0;
+    expect(output).toBeGreaterThan(9_000);
+    expect(output).toBeLessThanOrEqual(10_000);
+  });
+
+  it('for what others hold to no less than what is useful: that is waited for', async () => {
+    const spend = await bed({ limits: daily(DOLLAR), count: () => 10, maxWaitMs: 20_000 });
+    const principal = somebody();
+    const first = await admission(() => spend.admit(callOf({ principal, maxTokens: 32_000 })));
+    let served: Admitted | undefined;
+    const waiting = admission(() => spend.admit(callOf({ principal, maxTokens: 32_000 })));
+    void waiting.then((admitted) => (served = admitted));
+    await sleep(300);
+    // Eight thousand tokens would fit at once.
+    expect(served).toBeUndefined();
+    answer(first, { input_tokens: 1, output_tokens: 10_000 });
+    // 0.75 dollars are left: 29,000 tokens.
+    expect(maxTokensOf(await waiting)).toBeGreaterThanOrEqual(16_384);
+  });
+
+  it('no further than needed to leave half to who comes next', async () => {
+    const spend = await bed({ limits: daily(3n * DOLLAR), count: () => 10, maxWaitMs: 20_000 });
+    const principal = somebody();
+    await admission(() => spend.admit(callOf({ principal, maxTokens: 60_000 })));
+    const admitted = await admission(() => spend.admit(callOf({ principal, maxTokens: 64_000 })));
+    // 1.49 of 3.00 dollars are left: half of that.
+    const half = Number((3n * DOLLAR - 60_000n * OUTPUT) / 2n / OUTPUT);
+    expect(maxTokensOf(admitted)).toBeLessThanOrEqual(half);
+    expect(maxTokensOf(admitted)).toBeGreaterThan(half - 1_500);
+  });
+
+  it('further where answers of this model and conversation are short', async () => {
+    const learned = createLearned();
+    for (let i = 0; i < 200; i++) learned.outputs.observe('claude-opus-4-8', 300);
+    const spend = await bed({
+      limits: daily(DOLLAR),
+      count: () => 10,
+      maxWaitMs: 20_000,
+      overrides: { learned },
+    });
+    const principal = somebody();
+    const headers = { 'x-claude-code-session-id': 's' };
+    const ask = (maxTokens: number) =>
+      admission(() => spend.admit(callOf({ principal, headers, maxTokens })));
+    const first = await ask(32_000);
+    // What is useful is 4,096 tokens now, so that half of the 7,000 that are left do not have to be waited for.
+    const second = await ask(32_000);
+    expect(maxTokensOf(second)).toBeGreaterThanOrEqual(4_096);
+    expect(maxTokensOf(second)).toBeLessThan(5_000);
+    answer(second, { input_tokens: 1, output_tokens: 3_500 });
+    while (spend.ledger.queued > 0) await sleep(5);
+    // Twice what was the longest here: more than is left at this moment.
+    const third = ask(32_000);
+    await somebodyWaits(spend);
+    answer(first, { input_tokens: 1, output_tokens: 10 });
+    expect(maxTokensOf(await third) ?? 32_000).toBeGreaterThanOrEqual(7_000);
+  });
+});
+
+describe('a final refusal', () => {
+  it('names the limit that is used up, whatever else applies and resets later', async () => {
+    const group = `all-${randomUUID()}`;
+    const own = limit({ amount: DOLLAR / 100n, period: 'daily', whenShort: 'shrink_output' });
+    const pool = limit({
+      scope: { type: 'rbac_group', group },
+      sharing: 'pooled',
+      amount: 20_000n * DOLLAR,
+      period: 'monthly',
+      whenShort: 'shrink_output',
+    });
+    const spend = await bed({ limits: [own, pool], count: () => 20_000, maxWaitMs: 20_000 });
+    // Several at once: some find the pool's lease in somebody else's hands.
+    const errors = await Promise.all(
+      Array.from({ length: 12 }, () =>
+        refusal(() => spend.admit(callOf({ principal: somebody([group]), maxTokens: 32_000 }))),
+      ),
+    );
+    for (const error of errors) {
+      expect(error.message).toMatch(/of your daily limit of \$0\.01 is left/);
+      expect(error.headers['anthropic-ratelimit-unified-overage-period']).toBe('daily');
+      expect(Number(error.headers['retry-after'])).toBeLessThanOrEqual(86_400);
+    }
+    for (const event of spend.audit)
+      expect(event).toMatchObject({ cause: 'over_limit', blocked_by: [own.id] });
+  });
+
+  it('does not happen to a large request a moment after a small one, at two replicas that were quiet', async () => {
+    for (let round = 0; round < 4; round++) {
+      const limits = [limit({ amount: DOLLAR, period: 'daily', whenShort: 'refuse' })];
+      const two = [await bed({ limits, maxWaitMs: 20_000 }), await bed({ limits, maxWaitMs: 20_000 }, 1)];
+      const principal = somebody();
+      for (const spend of two) {
+        answer(await admission(() => spend.admit(callOf({ principal }))), {
+          input_tokens: 1,
+          output_tokens: 1,
+        });
+      }
+      const [small, large] = [
+        callOf({ principal, maxTokens: 100 }),
+        callOf({ principal, maxTokens: 36_000 }),
+      ];
+      const first = admission(async () => two[0]?.admit(small) as Admitted);
+      await sleep(3);
+      answer(await admission(async () => two[1]?.admit(large) as Admitted), {
+        input_tokens: 1,
+        output_tokens: 1,
+      });
+      answer(await first, { input_tokens: 1, output_tokens: 1 });
+    }
+  });
+});
