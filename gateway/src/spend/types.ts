@@ -27,8 +27,8 @@ export interface RequestBound {
 export interface Rates {
   /** False: the model is not in the catalog, and these are the rates of the dearest tier. */
   readonly known: boolean;
-  /** Cost in nano-USD, rounded half up. */
-  cost(usage: TokenUsage, fastMode: boolean): bigint;
+  /** Cost in nano-USD, rounded half up. @param usInference Answered in one place only, which costs 1.1 times. */
+  cost(usage: TokenUsage, fastMode: boolean, usInference?: boolean): bigint;
   /** The most that a request within the bound can cost, in nano-USD, rounded up; never less than {@link cost}. */
   ceiling(bound: RequestBound): bigint;
 }
@@ -43,16 +43,44 @@ export interface PriceBook {
   dearest(upstream: string): Pick<Rates, 'ceiling'>;
 }
 
-/** What passed in one response, as the meter saw it. */
+/** One sampling among several of a request, by the usage object's `iterations`. */
+export interface Iteration extends TokenUsage {
+  /** As the upstream calls it; undefined where it does not say. */
+  readonly model: string | undefined;
+}
+
+/** What the last count of an answer leaves open; matters where it is `partial`. */
+export interface Uncounted {
+  /** The most tokens that the answer can have by what was sent: one a byte. Infinity where that does not show. */
+  readonly mostOutputTokens: number;
+  /** Thinking whose length does not show: it has begun, or nothing was sent yet and it may be under way. */
+  readonly thinking: 'begun' | 'possible' | 'none';
+  /** Tools at the upstream were at work, or a summary: more was read than the input that was counted. */
+  readonly serverWork: boolean;
+}
+
+/**
+ * What passed in one response, as the meter saw it. The tokens are of each kind the larger of the upstream's top-level
+ * count and of the sum over its iterations: a summary, or an advisor, stands in the iterations only.
+ */
 export interface MeteredUsage extends TokenUsage {
   readonly fastMode: boolean;
+  /** Whether the upstream says that it answered in one place only (`inference_geo`); undefined: it does not say. */
+  readonly usInference: boolean | undefined;
   /** `partial` when the upstream's last count is missing and output was estimated from what was sent. */
   readonly outcome: Exclude<UsageOutcome, 'abandoned'>;
+  /** There was something of an answer; an error, or nothing at all, is none. */
+  readonly answered: boolean;
   /**
    * False when the upstream never said what it read. Input and cache are 0 then, and whoever settles has to charge an
-   * estimate of its own, unless nothing was written either: then nothing was answered.
+   * estimate of its own, if there was an answer.
    */
   readonly inputCounted: boolean;
+  /** The top-level counts alone, with the estimate of the output. */
+  readonly topLevel: TokenUsage;
+  /** Empty where the upstream lists none. */
+  readonly iterations: readonly Iteration[];
+  readonly uncounted: Uncounted;
 }
 
 /** Reads the usage off one response that passes. */

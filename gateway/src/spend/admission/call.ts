@@ -25,12 +25,14 @@ export interface Candidate {
 export interface CallEnd {
   readonly ending: 'complete' | 'upstream_cut' | 'client_gone' | 'refused';
   /**
-   * An upstream answered with success (`answered`), or refused the request for what it is (`declined`), or had it when
-   * the client went (`unanswered`); or none of that.
+   * An upstream answered with success (`answered`), or refused the request for what it is (`declined`), or had it and
+   * gave no answer (`unanswered`); or none of that.
    */
   readonly reached: 'answered' | 'declined' | 'unanswered' | 'nowhere';
   /** The upstream that answered, or had it. */
   readonly upstream: string | null;
+  /** Whether the answer was to be a stream. */
+  readonly streamed: boolean;
   /** What the client was sent. */
   readonly status: number;
   readonly firstByteMs: number | null;
@@ -46,6 +48,12 @@ export interface CallObserver {
     upstream: string,
   ): OutgoingHttpHeaders | undefined;
   onResponseBytes(chunk: Buffer): void;
+  /**
+   * An upstream had the request and gave no answer: that is charged, and what comes next is held anew.
+   *
+   * @returns whether the request may be sent again; false where nothing is left for it.
+   */
+  onLost(upstream: string): boolean | Promise<boolean>;
   /** Called once; settles. */
   onResponseEnd(end: CallEnd): void;
 }

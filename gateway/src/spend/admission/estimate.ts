@@ -1,5 +1,5 @@
 import type { BodyBound } from '../bound/body-bound.ts';
-import type { BoundRequest } from '../bound/request.ts';
+import type { BoundRequest, MemberSpan } from '../bound/request.ts';
 import type { AppliedCap, Rates, RequestBound, WindowNeed } from '../types.ts';
 
 /** How much a request may use, for every way in which a cap may count it. */
@@ -81,20 +81,35 @@ export function loweredOf(bound: BodyBound, floor: number): BodyBound {
   return { ...bound, outputTokens: Math.min(bound.outputTokens, lowered) };
 }
 
-/** What is taken for one token where nobody counted. */
+/** What is taken for one token where nobody counted: so many bytes of ASCII, and half as many of everything else. */
 const BYTES_PER_TOKEN = 4;
+/** What is taken for a picture, and for a document. */
+const MEDIA_TOKENS = 1_600;
+/** How many bytes of a body are looked at, to tell what kind of text it is. */
+const SAMPLES = 16_384;
 
 /**
- * The input of a request whose upstream did not count it, in tokens. Rather too low: pictures and documents have many
- * more bytes than tokens, so with them only what surely is text counts.
+ * The input of a request whose upstream did not count it, in tokens. Pictures and documents have many more bytes than
+ * tokens, so with them only what surely is text counts, and something for each of them.
  */
 export function estimatedInput({ body, fields, words }: BoundRequest, most: number): number {
-  const { tools, system } = fields;
-  const hasMedia = words.image > 0 || words.document > 0;
-  const bytes = hasMedia ? length(tools) + length(system) : body.length;
-  return Math.min(most, Math.ceil(bytes / BYTES_PER_TOKEN));
+  const media = words.image + words.document;
+  const tokens =
+    media > 0
+      ? textTokens(body, fields.tools) + textTokens(body, fields.system) + media * MEDIA_TOKENS
+      : textTokens(body, { start: 0, end: body.length });
+  return Math.min(most, tokens);
 }
 
-function length(span: { readonly start: number; readonly end: number } | undefined): number {
-  return span === undefined ? 0 : span.end - span.start;
+function textTokens(body: Buffer, span: MemberSpan | undefined): number {
+  if (span === undefined) return 0;
+  const bytes = span.end - span.start;
+  const step = Math.max(1, Math.floor(bytes / SAMPLES));
+  let seen = 0;
+  let high = 0;
+  for (let i = span.start; i < span.end; i += step) {
+    seen++;
+    high += (body[i] as number) >>> 7;
+  }
+  return seen === 0 ? 0 : Math.ceil((bytes * (1 + high / seen)) / BYTES_PER_TOKEN);
 }

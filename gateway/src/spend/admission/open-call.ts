@@ -1,13 +1,30 @@
+import { randomUUID } from 'node:crypto';
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 import type { TokenUsage, UsageRecord } from '@claude-gateway/prisma';
 import { boundOf, type BodyBound } from '../bound/body-bound.ts';
-import { contextWindowOf } from '../bound/context-window.ts';
 import { createMeter } from '../meter/meter.ts';
 import { NO_USAGE } from '../no-usage.ts';
 import { standingHeaders } from '../standing/standing.ts';
-import type { AppliedCap, CapSnapshot, Hold, Ledger, MeteredUsage, PriceBook, UsageMeter } from '../types.ts';
+import type {
+  AppliedCap,
+  CapSnapshot,
+  Hold,
+  HoldResult,
+  Ledger,
+  MeteredUsage,
+  PriceBook,
+  Rates,
+  UsageMeter,
+} from '../types.ts';
+import { CallPrices } from './call-prices.ts';
 import type { AdmissionCall, CallEnd, CallObserver } from './call.ts';
-import { estimatedInput } from './estimate.ts';
+import {
+  answeredUsage,
+  inputAlone,
+  unansweredUsage,
+  type ChargedRequest,
+  type ChargedUsage,
+} from './charge.ts';
 
 /** What an open call needs of those who admitted it. */
 export interface OpenCallDeps {
@@ -34,25 +51,43 @@ export interface Ticket {
   readonly closeToCap: boolean;
 }
 
-/** One admitted request, on its way: meters the answer and settles, once, whatever happens. */
+/** The part of a record that tells how the request ended. */
+type Ending = Pick<CallEnd, 'upstream' | 'status' | 'firstByteMs' | 'durationMs'>;
+
+/** What there is to tell of an attempt that nobody saw end. */
+const UNSEEN = { status: 0, firstByteMs: null, durationMs: 0 };
+
+/** What a request used, and what that costs. */
+interface Charge {
+  readonly usage: TokenUsage;
+  readonly costNanoUsd: bigint;
+  readonly fastMode: boolean;
+}
+
+/**
+ * One admitted request, on its way: meters the answer and settles, once, whatever happens. An upstream that had the
+ * request and gave no answer has a record of its own.
+ */
 export class OpenCall implements CallObserver {
   readonly #deps: OpenCallDeps;
   readonly #call: AdmissionCall;
   readonly #ticket: Ticket;
+  readonly #prices: CallPrices;
+  readonly #strict: boolean;
+  #hold: Hold;
+  #bound: BodyBound | undefined;
   #meter: UsageMeter | undefined;
+  #over = false;
 
   constructor(deps: OpenCallDeps, call: AdmissionCall, ticket: Ticket) {
     this.#deps = deps;
     this.#call = call;
     this.#ticket = ticket;
-    deps.ledger.note(ticket.hold, () =>
-      this.#record(this.#floor(), 'abandoned', {
-        upstream: null,
-        status: 0,
-        firstByteMs: null,
-        durationMs: 0,
-      }),
-    );
+    this.#prices = new CallPrices(deps.prices, call);
+    this.#strict = ticket.caps.some(({ limit }) => limit.mode === 'strict');
+    this.#bound = ticket.bound;
+    this.#hold = ticket.hold;
+    this.#note();
   }
 
   onResponseStart(_status: number, headers: IncomingHttpHeaders): OutgoingHttpHeaders | undefined {
@@ -68,61 +103,125 @@ export class OpenCall implements CallObserver {
     this.#meter?.bytes(chunk);
   }
 
+  onLost(upstream: string): boolean | Promise<boolean> {
+    const { ledger } = this.#deps;
+    const { needs } = this.#hold;
+    const id = randomUUID();
+    const decide = (result: HoldResult): boolean => {
+      const isHeld = result.state === 'held';
+      // Where nothing is held, nothing has to be left.
+      if (!isHeld && needs.some(({ amount }) => amount > 0n)) return false;
+      const hold = isHeld ? result.hold : ledger.admitUnheld(id, needs);
+      if (this.#over) {
+        ledger.release(hold);
+        return false;
+      }
+      this.#settle(this.#record(this.#inputCharge(upstream), 'partial', { ...UNSEEN, upstream }));
+      this.#hold = hold;
+      this.#note();
+      return true;
+    };
+    const result = ledger.hold(id, needs);
+    return result instanceof Promise ? result.then(decide, () => false) : decide(result);
+  }
+
   onResponseEnd(end: CallEnd): void {
+    this.#over = true;
     switch (end.reached) {
       case 'nowhere':
         // Nothing was used, and nobody answered: the log has it.
-        this.#deps.ledger.release(this.#ticket.hold);
+        this.#deps.ledger.release(this.#hold);
         return;
       case 'declined':
-        this.#settle(this.#record(NO_USAGE, 'complete', end));
+        this.#settle(this.#record({ usage: NO_USAGE, costNanoUsd: 0n, fastMode: false }, 'complete', end));
         return;
       case 'unanswered':
-        // It may have been worked on: at least its input was read.
-        this.#settle(this.#record(this.#floor(), 'partial', end));
+        this.#settle(this.#record(this.#unansweredCharge(end), 'partial', end));
         return;
       case 'answered': {
         const usage = this.#meter?.end();
         if (usage instanceof Promise) void usage.then((counted) => this.#answered(counted, end));
         else if (usage !== undefined) this.#answered(usage, end);
+        // The client went before the first byte, and nothing came any more.
+        else this.#settle(this.#record(this.#unansweredCharge(end), 'partial', end));
       }
     }
   }
 
-  #answered(usage: MeteredUsage, end: CallEnd): void {
-    this.#settle(this.#record(this.#billed(usage, end), usage.outcome, end, usage.fastMode));
-    if (usage.outcome === 'complete') this.#deps.onComplete(this.#call, usage, this.#ticket.closeToCap);
+  #answered(metered: MeteredUsage, end: CallEnd): void {
+    if (!metered.answered && end.ending === 'client_gone') {
+      this.#settle(this.#record(this.#unansweredCharge(end), 'partial', end));
+      return;
+    }
+    this.#settle(this.#record(this.#answeredCharge(metered, end.upstream), metered.outcome, end));
+    if (metered.outcome === 'complete') {
+      this.#deps.onComplete(this.#call, metered, this.#ticket.closeToCap);
+    }
   }
 
-  /** What is charged: the upstream's counts, and estimates where they are missing. */
-  #billed(metered: MeteredUsage, end: CallEnd): TokenUsage {
-    const usage = metered.outcome === 'partial' ? this.#limited(metered) : metered;
-    if (usage.inputCounted) return usage;
-    if (usage.outputTokens > 0 || usage.webSearches > 0) return { ...usage, inputTokens: this.#input() };
-    return end.ending === 'client_gone' ? this.#floor() : usage;
+  #answeredCharge(metered: MeteredUsage, upstream: string | null): Charge {
+    const { bound } = this.#charged;
+    const usage = answeredUsage(metered, this.#charged);
+    const isEstimated = metered.answered && (metered.outcome === 'partial' || !metered.inputCounted);
+    const fastMode = metered.fastMode || (isEstimated && this.#strict && bound.fastMode);
+    const us = metered.usInference ?? bound.usInference ?? false;
+    const isWhole = metered.outcome === 'complete' && metered.inputCounted;
+    const main = this.#prices.at(upstream);
+    if (metered.iterations.length === 0) {
+      return { usage, costNanoUsd: this.#cost(usage, main, fastMode, us), fastMode };
+    }
+    // Each sampling at the price of its own model, and never less than what the top level costs.
+    const { webSearches } = metered;
+    let each = main.cost({ ...NO_USAGE, webSearches }, fastMode, us);
+    for (const iteration of metered.iterations)
+      each += this.#prices.costOf(iteration, upstream, fastMode, us);
+    const top = this.#cost(isWhole ? { ...metered.topLevel, webSearches } : usage, main, fastMode, us);
+    return { usage, costNanoUsd: top > each ? top : each, fastMode };
   }
 
-  /** Nobody writes more than was asked for, however many characters it is: so no estimate exceeds what was held. */
-  #limited(usage: MeteredUsage): MeteredUsage {
+  /** What is charged as it was held costs what was held: it may have been another model. */
+  #cost(usage: ChargedUsage, rates: Rates, fastMode: boolean, usInference: boolean): bigint {
+    let cost = rates.cost(usage, fastMode, usInference);
+    if (usage.asHeld !== true) return cost;
+    for (const { window, amount } of this.#hold.needs) {
+      if (window.unit === 'nano_usd' && amount > cost) cost = amount;
+    }
+    return cost;
+  }
+
+  #unansweredCharge({ ending, upstream, streamed }: CallEnd): Charge {
+    if (ending !== 'client_gone') return this.#inputCharge(upstream);
+    return this.#charge(unansweredUsage(this.#charged, streamed), upstream);
+  }
+
+  /** The input at its full price: at least that was read by whoever had the request. */
+  #inputCharge(upstream: string | null): Charge {
+    return this.#charge(inputAlone(this.#charged), upstream);
+  }
+
+  #charge(usage: ChargedUsage, upstream: string | null): Charge {
+    const { fastMode, usInference = false } = this.#charged.bound;
+    const costNanoUsd = this.#cost(usage, this.#prices.at(upstream), fastMode, usInference);
+    return { usage, costNanoUsd, fastMode };
+  }
+
+  get #charged(): ChargedRequest {
     const { request, model } = this.#call;
-    const { outputTokens } = this.#ticket.bound ?? boundOf(request, model);
-    return usage.outputTokens > outputTokens ? { ...usage, outputTokens } : usage;
+    this.#bound ??= boundOf(request, model);
+    return { request, bound: this.#bound, strict: this.#strict };
   }
 
-  /** The least that the request can have cost: its input, read from a cache. */
-  #floor(): TokenUsage {
-    return { ...NO_USAGE, cacheReadTokens: this.#input() };
-  }
-
-  #input(): number {
-    const { request, model } = this.#call;
-    return estimatedInput(request, contextWindowOf(request, model));
+  /** Should this replica die, whoever has the request now is charged its input. */
+  #note(): void {
+    this.#deps.ledger.note(this.#hold, () =>
+      this.#record(this.#inputCharge(null), 'abandoned', { ...UNSEEN, upstream: null }),
+    );
   }
 
   #settle(record: UsageRecord): void {
-    const { hold, snapshot, at } = this.#ticket;
+    const { snapshot, at, caps } = this.#ticket;
     const now = this.#deps.caps();
-    this.#deps.onCharge(this.#ticket.caps);
+    this.#deps.onCharge(caps);
     // Caps that came while it was under way count it too; where one pool of several pays, that was decided before.
     const windowIds =
       now === snapshot
@@ -131,23 +230,17 @@ export class OpenCall implements CallObserver {
             .resolve(this.#call.principal, at)
             .filter(({ window }) => window.namedOnly === undefined)
             .map(({ window }) => window.id);
-    this.#deps.ledger.settle(hold, record, windowIds);
+    this.#deps.ledger.settle(this.#hold, record, windowIds);
   }
 
   #record(
-    usage: TokenUsage,
+    { usage, costNanoUsd, fastMode }: Charge,
     outcome: UsageRecord['outcome'],
-    end: Pick<CallEnd, 'upstream' | 'status' | 'firstByteMs' | 'durationMs'>,
-    fastMode = false,
+    end: Ending,
   ): UsageRecord {
-    const { principal, context, model, candidates } = this.#call;
-    const answered = candidates.find(({ upstream }) => upstream.name === end.upstream) ?? candidates[0];
-    const rates =
-      answered === undefined
-        ? undefined
-        : this.#deps.prices.rates(answered.upstream.name, model, answered.model);
+    const { principal, context, model } = this.#call;
     return {
-      id: this.#ticket.id,
+      id: this.#hold.id,
       requestId: context.id,
       sub: principal.sub,
       kind: principal.kind,
@@ -163,7 +256,7 @@ export class OpenCall implements CallObserver {
       cacheWrite5mTokens: usage.cacheWrite5mTokens,
       cacheWrite1hTokens: usage.cacheWrite1hTokens,
       webSearches: usage.webSearches,
-      costNanoUsd: rates?.cost(usage, fastMode) ?? 0n,
+      costNanoUsd,
       outcome,
       status: end.status,
       admittedAt: new Date(this.#ticket.at),

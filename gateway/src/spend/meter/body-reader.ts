@@ -23,14 +23,16 @@ export class BodyReader {
     else this.#begin(chunk);
   }
 
-  /** @param codedBytes The length of the body as it came: what counts when nothing of it could be decoded. */
-  end(codedBytes = 0): MeteredUsage {
+  /** @param coded Of a body that was decoded: its length as it came, and whether it could be read to its end. */
+  end(coded?: { readonly bytes: number; readonly whole: boolean }): MeteredUsage {
     if (this.#document !== undefined) this.#endDocument(this.#document);
     else if (this.#events !== undefined) {
       this.#events.end();
-      if (!this.#events.recognized) this.#tally.sent(this.#bytes);
+      if (!this.#events.recognized) this.#unknown(this.#bytes, 0);
     }
-    if (this.#bytes === 0) this.#tally.sent(codedBytes);
+    if (coded !== undefined && coded.bytes > 0 && (!coded.whole || this.#bytes === 0)) {
+      this.#unknown(this.#bytes === 0 ? coded.bytes : 0, 0);
+    }
     return this.#tally.result();
   }
 
@@ -52,8 +54,15 @@ export class BodyReader {
 
   #endDocument(document: DocumentReader): void {
     if (document.usage !== undefined) this.#tally.count(document.usage);
+    if (this.#tally.output !== undefined || document.type === 'error') return;
     // An answer without its count is taken by its length, as the reference gateway does; an error costs nothing.
-    else if (document.type !== 'error') this.#tally.sent(this.#bytes - document.surplusBytes);
+    this.#unknown(this.#bytes, document.highBytes);
+  }
+
+  /** What is estimated by its length alone may have any. */
+  #unknown(bytes: number, highBytes: number): void {
+    this.#tally.sent(bytes, highBytes);
+    this.#tally.unreadable();
   }
 }
 

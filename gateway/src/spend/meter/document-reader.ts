@@ -1,8 +1,8 @@
-import { ORDINARY, surplusOf } from './string-bytes.ts';
+import { ORDINARY, highOf } from './string-bytes.ts';
 
 /**
  * Reads one JSON document that comes in pieces, for the few things in it that a meter wants: the `type`, the usage
- * object (`usage`, or `message.usage`), and how much text a `delta` holds. Everything else is stepped over: nothing of
+ * object (`usage`, or `message.usage`), how much text a `delta` holds, and the type of a `content_block`. Everything else is stepped over: nothing of
  * it is copied, decoded or kept, so an answer of megabytes costs its bytes once and no memory. Only a usage object
  * goes through `JSON.parse`.
  *
@@ -33,7 +33,7 @@ const DONE = 6;
 const BROKEN = 7;
 
 /** What is being copied. */
-type Capture = 'key' | 'type' | 'usage' | undefined;
+type Capture = 'key' | 'type' | 'block' | 'usage' | undefined;
 
 /** A usage object takes some 400 bytes; one that lists hundreds of iterations still fits. */
 const MAX_CAPTURED_BYTES = 64 * 1024;
@@ -43,10 +43,13 @@ export class DocumentReader {
   type = '';
   /** The usage object; undefined until it has come whole. */
   usage: unknown;
-  /** UTF-16 code units of the texts in `delta`, its `type` apart; escapes count as they stand. */
-  deltaCharacters = 0;
-  /** Bytes of all strings beyond one for each UTF-16 code unit. */
-  surplusBytes = 0;
+  /** `content_block.type`; the rest of the document does not matter then, and is not read. */
+  blockType = '';
+  /** Bytes of the texts in `delta`, its `type` apart, as they are written; and those of characters outside of ASCII. */
+  deltaBytes = 0;
+  deltaHighBytes = 0;
+  /** Bytes of characters outside of ASCII in all strings. */
+  highBytes = 0;
 
   #state = VALUE;
   #depth = 0;
@@ -80,8 +83,10 @@ export class DocumentReader {
   reset(): void {
     this.type = '';
     this.usage = undefined;
-    this.deltaCharacters = 0;
-    this.surplusBytes = 0;
+    this.blockType = '';
+    this.deltaBytes = 0;
+    this.deltaHighBytes = 0;
+    this.highBytes = 0;
     this.#state = VALUE;
     this.#depth = 0;
     this.#outerKey = '';
@@ -146,6 +151,13 @@ export class DocumentReader {
       const inMember = this.#capture === undefined && this.#containers[0] === 1;
       if (!inMember) return;
       if (this.#depth === 1 && this.#outerKey === 'type') this.#startCapture('type', next);
+      if (
+        this.#depth === 2 &&
+        this.#containers[1] === 1 &&
+        this.#outerKey === 'content_block' &&
+        this.#innerKey === 'type'
+      )
+        this.#startCapture('block', next);
       this.#counting =
         this.#depth === 2 &&
         this.#containers[1] === 1 &&
@@ -181,14 +193,15 @@ export class DocumentReader {
     this.#inKey = true;
     const wanted =
       this.#depth === 1 ||
-      (this.#depth === 2 && (this.#outerKey === 'message' || this.#outerKey === 'delta'));
+      (this.#depth === 2 &&
+        (this.#outerKey === 'message' || this.#outerKey === 'delta' || this.#outerKey === 'content_block'));
     if (this.#capture === undefined && wanted) this.#startCapture('key', next);
   }
 
   /** Steps over the inside of a string. @returns the offset behind its closing quote, of a line end, or `end`. */
   #string(chunk: Buffer, from: number, end: number): number {
     let i = from;
-    let surplus = 0;
+    let high = 0;
     if (this.#escaped && i < end) {
       this.#escaped = false;
       i++;
@@ -202,10 +215,13 @@ export class DocumentReader {
       if (c === BACKSLASH) {
         if (i === end) this.#escaped = true;
         else i++;
-      } else surplus += surplusOf(c);
+      } else high += highOf(c);
     }
-    this.surplusBytes += surplus;
-    if (this.#counting) this.deltaCharacters += i - from - surplus;
+    this.highBytes += high;
+    if (this.#counting) {
+      this.deltaBytes += i - from;
+      this.deltaHighBytes += high;
+    }
     if (i === end || chunk[i] !== QUOTE) return i;
 
     this.#counting = false;
@@ -217,6 +233,10 @@ export class DocumentReader {
     }
     this.#state = AFTER_VALUE;
     if (this.#capture === 'type') this.type = this.#endCapture(chunk, i);
+    else if (this.#capture === 'block') {
+      this.blockType = this.#endCapture(chunk, i);
+      this.#state = DONE;
+    }
     return i + 1;
   }
 

@@ -1,5 +1,5 @@
 import { DocumentReader } from './document-reader.ts';
-import { ORDINARY, surplusOf } from './string-bytes.ts';
+import { ORDINARY, highOf } from './string-bytes.ts';
 import type { Tally } from './tally.ts';
 
 const LF = 0x0a;
@@ -28,11 +28,10 @@ const IGNORED = 5;
 /** What the `event` field promises. */
 type Kind = 'piece' | 'opening' | 'no_usage' | 'any';
 
-/** All others may carry a usage object, unknown ones too. Some of these are long: a block of search results. */
+/** All others may carry a usage object, unknown ones too; `content_block_start` says what begins. */
 const KINDS: ReadonlyMap<string, Kind> = new Map([
   ['content_block_delta', 'piece'],
   ['message_start', 'opening'],
-  ['content_block_start', 'no_usage'],
   ['content_block_stop', 'no_usage'],
   ['ping', 'no_usage'],
 ]);
@@ -40,7 +39,7 @@ const LONGEST_NAME = 32;
 
 /**
  * Reads a stream of server-sent events (WHATWG HTML §9.2), in whatever pieces it comes, for its usage frames. An event
- * with a piece of the answer, as nearly all are, is stepped over in one pass that counts the characters of its text;
+ * with a piece of the answer, as nearly all are, is stepped over in one pass that counts the bytes of its text;
  * all others are read by a {@link DocumentReader}. An event counts as soon as its JSON is complete, so the last one of
  * a stream that breaks off before the blank line counts too.
  */
@@ -189,7 +188,7 @@ export class EventStreamReader {
     if (chunk[i] !== COLON || chunk[i + 1] !== QUOTE) return -1;
 
     const text = i + 2;
-    let surplus = 0;
+    let high = 0;
     for (i = text; ;) {
       while (i < end && ORDINARY[chunk[i] as number] === 1) i++;
       if (i >= end) return -1;
@@ -197,9 +196,9 @@ export class EventStreamReader {
       if (c === QUOTE) break;
       if (c < SPACE) return -1;
       i += c === BACKSLASH ? 2 : 1;
-      if (c >= 0x80) surplus += surplusOf(c);
+      high += highOf(c);
     }
-    const characters = i - text - surplus;
+    const bytes = i - text;
     i++;
     for (let braces = 0; braces < 2; i++) {
       // Outside of the chunk there is neither.
@@ -209,16 +208,19 @@ export class EventStreamReader {
     }
     if (chunk[i] !== LF || chunk[i + 1] !== LF) return -1;
     this.#recognized = true;
-    this.#tally.sent(characters);
+    this.#tally.sent(bytes, high);
     return i + 2;
   }
 
   #settle(): void {
     if (this.#settled) return;
     this.#settled = true;
-    const { type, usage, deltaCharacters } = this.#document;
+    const { type, blockType, usage, deltaBytes, deltaHighBytes } = this.#document;
     const isNamed = type !== '';
-    if (isNamed ? type === 'content_block_delta' : this.#kind === 'piece') this.#tally.sent(deltaCharacters);
+    if (blockType !== '') this.#tally.block(blockType);
+    else if (isNamed ? type === 'content_block_delta' : this.#kind === 'piece')
+      this.#tally.sent(deltaBytes, deltaHighBytes);
+    else if (type === 'error') this.#tally.failed();
     else if (isNamed ? type === 'message_start' : this.#kind === 'opening') this.#tally.opening(usage);
     else this.#tally.count(usage);
   }

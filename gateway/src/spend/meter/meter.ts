@@ -14,8 +14,8 @@ export interface MeterOptions {
  * pass and neither changes nor delays them.
  *
  * The upstream's own counts are what is billed. Where the last one is missing (the client went, the upstream broke
- * off, an answer without usage), output is the last count plus one token for every four characters that were sent since:
- * the rule of the reference gateway. docs/reference-differences.md lists where this meter departs from it.
+ * off, an answer without usage), output is the last count plus an estimate of what was sent since, and beside it stands the
+ * most that it can be. docs/reference-differences.md lists where this meter departs from the reference gateway.
  *
  * @param headers Of the upstream's answer.
  */
@@ -66,7 +66,7 @@ class CodedMeter implements UsageMeter {
   async end(): Promise<MeteredUsage> {
     this.#decoder?.end();
     await this.#ended;
-    return this.#reader.end(this.#bytes);
+    return this.#reader.end({ bytes: this.#bytes, whole: this.#decodes });
   }
 
   #start(first: Buffer): Transform | undefined {

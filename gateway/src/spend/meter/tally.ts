@@ -1,156 +1,159 @@
-import type { MeteredUsage } from '../types.ts';
+import type { Iteration, MeteredUsage, Uncounted } from '../types.ts';
+import { combine, countsOf, isRecord, NO_COUNTS, usageOf, type Counts } from './counts.ts';
 
-/** What is taken for one token where the upstream's count is missing, as the reference gateway does. */
-const CHARACTERS_PER_TOKEN = 4;
+/** Tokens for the markup of a block that a model writes, and for the name of a tool (128 characters at most). */
+const BLOCK_TOKENS = 8;
+const TOOL_BLOCK_TOKENS = 200;
+/** Values of `inference_geo` that cost nothing extra: anywhere, and models that do not know the member. */
+const ANYWHERE: ReadonlySet<unknown> = new Set(['global', 'not_available']);
 
 /** The counts of one answer, as they come in. */
 export class Tally {
-  #inputCounted = false;
-  #input = 0;
-  #cacheRead = 0;
-  #cacheWrite5m = 0;
-  #cacheWrite1h = 0;
-  #webSearches = 0;
+  #answered = false;
+  /** Of all usage objects the largest count of each kind. */
+  #counts = NO_COUNTS;
+  /** The longest list of iterations. */
+  #iterations: readonly { readonly model: string | undefined; readonly counts: Counts }[] = [];
   #fastMode = false;
+  #usInference: boolean | undefined;
   /** What `message_start` says was written before anything was sent: a lower bound, not a count. */
   #openingOutput = 0;
   #output: number | undefined;
-  /** Characters that were sent since the last count of the output. */
-  #uncounted = 0;
-  #characters = 0;
+  /** Bytes that were sent, and those of them that belong to characters outside of ASCII: in all, and since the last count. */
+  #bytes = 0;
+  #highBytes = 0;
+  #uncountedBytes = 0;
+  #uncountedHighBytes = 0;
+  /** Since the last count. */
+  #markup = 0;
+  #blocks = 0;
+  #thinking = false;
+  #serverWork = false;
+  #failed = false;
+  #unreadable = false;
 
-  /** Content went by. @param characters UTF-16 code units. */
-  sent(characters: number): void {
-    this.#characters += characters;
-    this.#uncounted += characters;
+  /** Content went by. @param highBytes Those of characters outside of ASCII. */
+  sent(bytes: number, highBytes: number): void {
+    this.#answered = true;
+    this.#bytes += bytes;
+    this.#highBytes += highBytes;
+    this.#uncountedBytes += bytes;
+    this.#uncountedHighBytes += highBytes;
+  }
+
+  /** A block of content begins. */
+  block(type: string): void {
+    this.#answered = true;
+    this.#blocks++;
+    this.#markup += type === 'tool_use' ? TOOL_BLOCK_TOKENS : BLOCK_TOKENS;
+    if (type === 'thinking' || type === 'redacted_thinking') this.#thinking = true;
+    // Tools at the upstream, their results, summaries, another model: more is read than the first count says.
+    else if (type !== 'text' && type !== 'tool_use') this.#serverWork = true;
   }
 
   /** The usage object of `message_start`: all of the input, and next to nothing of the output. */
   opening(usage: unknown): void {
+    this.#answered = true;
     const output = this.#add(usage);
-    if (output !== undefined) this.#openingOutput = output;
+    if (output !== undefined) this.#openingOutput = Math.max(this.#openingOutput, output);
   }
 
   /** A usage object that counts everything so far: that of `message_delta`, or of an answer that is not streamed. */
   count(usage: unknown): void {
     const output = this.#add(usage);
     if (output === undefined) return;
-    this.#output = output;
-    this.#uncounted = 0;
+    this.#output = Math.max(this.#output ?? 0, output);
+    this.#uncountedBytes = 0;
+    this.#uncountedHighBytes = 0;
+    this.#markup = 0;
+    this.#thinking = false;
+    this.#serverWork = false;
+  }
+
+  /** The upstream reported an error. */
+  failed(): void {
+    this.#failed = true;
+  }
+
+  /** The answer, or its end, cannot be read: how much it is does not show. */
+  unreadable(): void {
+    this.#unreadable = true;
+  }
+
+  get output(): number | undefined {
+    return this.#output;
   }
 
   result(): MeteredUsage {
     // Whoever sent text has not written nothing: a zero is a count that got lost on the way.
-    const counted = this.#output === 0 && this.#characters > 0 ? undefined : this.#output;
+    const counted = this.#output === 0 && this.#bytes > 0 ? undefined : this.#output;
     const outputTokens =
       counted === undefined
-        ? Math.max(this.#openingOutput, tokensOf(this.#characters))
-        : counted + tokensOf(this.#uncounted);
+        ? Math.max(this.#openingOutput, tokensOf(this.#bytes, this.#highBytes))
+        : counted + tokensOf(this.#uncountedBytes, this.#uncountedHighBytes);
+    const topLevel = { ...this.#counts, output: outputTokens };
+    const sum = this.#iterations.reduce((all, { counts }) => combine(all, counts, add), NO_COUNTS);
+    const usage = usageOf(combine(topLevel, sum, Math.max));
     return {
-      inputTokens: this.#input,
-      outputTokens,
-      cacheReadTokens: this.#cacheRead,
-      cacheWrite5mTokens: this.#cacheWrite5m,
-      cacheWrite1hTokens: this.#cacheWrite1h,
-      webSearches: this.#webSearches,
+      ...usage,
       fastMode: this.#fastMode,
-      outcome: counted === undefined || this.#uncounted > 0 ? 'partial' : 'complete',
-      inputCounted: this.#inputCounted,
+      usInference: this.#usInference,
+      outcome: counted === undefined || this.#uncountedBytes > 0 ? 'partial' : 'complete',
+      answered: this.#answered,
+      inputCounted: this.#counts.input !== undefined || (this.#counts.cacheRead ?? 0) > 0,
+      topLevel: usageOf(topLevel),
+      iterations: this.#iterations.map(({ model, counts }): Iteration => ({ ...usageOf(counts), model })),
+      uncounted: this.#uncounted(counted),
+    };
+  }
+
+  #uncounted(counted: number | undefined): Uncounted {
+    const sent = counted === undefined ? this.#bytes : this.#uncountedBytes;
+    const nothing = counted === undefined && this.#blocks === 0 && sent === 0;
+    return {
+      mostOutputTokens: this.#unreadable ? Infinity : (counted ?? this.#openingOutput) + sent + this.#markup,
+      thinking: this.#thinking ? 'begun' : nothing && !this.#failed ? 'possible' : 'none',
+      serverWork: this.#serverWork,
     };
   }
 
   /**
-   * Counts are cumulative: a later one replaces an earlier one and is never added. Of input counts the largest stands,
-   * since some upstreams send a zero in the last frame for what they have said in the first.
+   * Counts are cumulative, and some upstreams send a zero in the last frame for what they have said in the first: of each
+   * kind the largest stands.
    *
    * @returns the output tokens, when they are there.
    */
   #add(usage: unknown): number | undefined {
     if (!isRecord(usage)) return undefined;
+    this.#answered = true;
     const counts = countsOf(usage);
-    if (counts.input !== undefined || counts.cacheRead !== undefined) this.#inputCounted = true;
-    this.#input = Math.max(this.#input, counts.input ?? 0);
-    this.#cacheRead = Math.max(this.#cacheRead, counts.cacheRead ?? 0);
-    this.#cacheWrite1h = Math.max(this.#cacheWrite1h, counts.cacheWrite1h);
-    this.#cacheWrite5m = Math.max(
-      this.#cacheWrite5m,
-      counts.cacheWrite5m,
-      counts.cacheWrites - this.#cacheWrite1h,
-    );
-    const tools = usage['server_tool_use'];
-    if (isRecord(tools)) {
-      this.#webSearches = Math.max(this.#webSearches, tokenCount(tools['web_search_requests']) ?? 0);
+    this.#counts = combine(this.#counts, counts, Math.max);
+    const { iterations, speed, inference_geo: geo } = usage;
+    if (Array.isArray(iterations) && iterations.length >= this.#iterations.length) {
+      this.#iterations = (iterations as unknown[])
+        .filter(isRecord)
+        .map((one) => ({ model: modelOf(one['model']), counts: { ...countsOf(one), webSearches: 0 } }));
     }
-    if (usage['speed'] === 'fast') this.#fastMode = true;
+    if (speed === 'fast') this.#fastMode = true;
+    if (typeof geo === 'string') this.#usInference = this.#usInference === true || !ANYWHERE.has(geo);
     return counts.output;
   }
 }
 
-interface Counts {
-  readonly input: number | undefined;
-  readonly output: number | undefined;
-  readonly cacheRead: number | undefined;
-  /** All cache writes, by whatever name they came. */
-  readonly cacheWrites: number;
-  readonly cacheWrite5m: number;
-  readonly cacheWrite1h: number;
+/** Names of models have some hundred bytes at most. */
+function modelOf(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value.slice(0, 256) : undefined;
 }
 
 /**
- * Of each kind the larger of the usage object's own count and of the sum over its `iterations`: what was sampled to
- * compact the conversation, or to ask an advisor, is billed and stands in the iterations only.
+ * What is taken for so much text where the upstream's count is missing: a token for four characters of ASCII, as the
+ * reference gateway does, and for two bytes of everything else. A Chinese character has three bytes, and a token or
+ * more.
  */
-function countsOf(usage: Record<string, unknown>): Counts {
-  const own = ownCountsOf(usage);
-  const { iterations } = usage;
-  if (!Array.isArray(iterations)) return own;
-  let sum: Counts | undefined;
-  for (const iteration of iterations as unknown[]) {
-    if (!isRecord(iteration)) continue;
-    const counts = ownCountsOf(iteration);
-    sum = sum === undefined ? counts : combine(sum, counts, (a, b) => a + b);
-  }
-  return sum === undefined ? own : combine(own, sum, Math.max);
+function tokensOf(bytes: number, highBytes: number): number {
+  return Math.ceil((bytes + highBytes) / 4);
 }
 
-function ownCountsOf(usage: Record<string, unknown>): Counts {
-  const breakdown = usage['cache_creation'];
-  const writes = isRecord(breakdown) ? breakdown : {};
-  const cacheWrite5m = tokenCount(writes['ephemeral_5m_input_tokens']) ?? 0;
-  const cacheWrite1h = tokenCount(writes['ephemeral_1h_input_tokens']) ?? 0;
-  return {
-    input: tokenCount(usage['input_tokens']),
-    output: tokenCount(usage['output_tokens']),
-    cacheRead: tokenCount(usage['cache_read_input_tokens']),
-    cacheWrites: Math.max(tokenCount(usage['cache_creation_input_tokens']) ?? 0, cacheWrite5m + cacheWrite1h),
-    cacheWrite5m,
-    cacheWrite1h,
-  };
-}
-
-function combine(a: Counts, b: Counts, merge: (a: number, b: number) => number): Counts {
-  const optional = (x: number | undefined, y: number | undefined): number | undefined =>
-    x === undefined ? y : y === undefined ? x : merge(x, y);
-  return {
-    input: optional(a.input, b.input),
-    output: optional(a.output, b.output),
-    cacheRead: optional(a.cacheRead, b.cacheRead),
-    cacheWrites: merge(a.cacheWrites, b.cacheWrites),
-    cacheWrite5m: merge(a.cacheWrite5m, b.cacheWrite5m),
-    cacheWrite1h: merge(a.cacheWrite1h, b.cacheWrite1h),
-  };
-}
-
-/** @returns undefined for whatever is no count of tokens: absent, null, negative, a text. */
-function tokenCount(value: unknown): number | undefined {
-  if (typeof value !== 'number' || !(value >= 0)) return undefined;
-  return Math.min(Math.ceil(value), Number.MAX_SAFE_INTEGER);
-}
-
-function tokensOf(characters: number): number {
-  return Math.ceil(characters / CHARACTERS_PER_TOKEN);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+function add(a: number, b: number): number {
+  return a + b;
 }

@@ -57,10 +57,15 @@ export function ratesOf(list: PriceList): Rates {
   };
   return {
     known,
-    cost(usage, fastMode) {
+    cost(usage, fastMode, usInference) {
       const isLong = inputOf(usage) > longAbove;
-      const total = totalOf(usage, fastMode && fast !== undefined ? quick : isLong ? long : short);
-      return (2n * total + denominator) / (2n * denominator);
+      const prices = fastMode && fast !== undefined ? quick : isLong ? long : short;
+      const tokens = tokensOf(usage, prices);
+      const searches = whole(usage.webSearches) * prices.webSearch;
+      if (usInference !== true) return rounded(tokens + searches, denominator);
+      // Tokens only: a search costs the same everywhere.
+      const { numerator: more, denominator: of } = US_INFERENCE;
+      return rounded(tokens * more + searches * of, denominator * of);
     },
     ceiling(bound) {
       const mayBe = bound.inputTokens > longAbove ? dearer.long : dearer.short;
@@ -83,14 +88,18 @@ function inputOf(usage: TokenUsage): number {
   return usage.inputTokens + usage.cacheReadTokens + usage.cacheWrite5mTokens + usage.cacheWrite1hTokens;
 }
 
-function totalOf(usage: TokenUsage, prices: Scaled): bigint {
+/** Half up. */
+function rounded(dividend: bigint, divisor: bigint): bigint {
+  return (2n * dividend + divisor) / (2n * divisor);
+}
+
+function tokensOf(usage: TokenUsage, prices: Scaled): bigint {
   return (
     whole(usage.inputTokens) * prices.input +
     whole(usage.outputTokens) * prices.output +
     whole(usage.cacheReadTokens) * prices.cacheRead +
     whole(usage.cacheWrite5mTokens) * prices.cacheWrite5m +
-    whole(usage.cacheWrite1hTokens) * prices.cacheWrite1h +
-    whole(usage.webSearches) * prices.webSearch
+    whole(usage.cacheWrite1hTokens) * prices.cacheWrite1h
   );
 }
 

@@ -79,6 +79,7 @@ export function endOf(overrides: Partial<CallEnd> = {}): CallEnd {
     ending: 'complete',
     reached: 'answered',
     upstream: 'first',
+    streamed: false,
     status: 200,
     firstByteMs: 12.4,
     durationMs: 99.6,
@@ -104,6 +105,8 @@ export interface SpendBed {
   readonly ledger: ReplicaLedger;
   readonly records: UsageRecord[];
   readonly audit: Record<string, unknown>[];
+  /** What each request is charged should the replica die. */
+  readonly noted: (() => UsageRecord)[];
   /** Bodies whose tokens were asked for. */
   readonly counted: AdmissionCall[];
   setLimits(limits: readonly SpendLimit[]): void;
@@ -134,6 +137,7 @@ export async function spendBed(options: SpendBedOptions): Promise<SpendBed> {
   });
   const records: UsageRecord[] = [];
   const audit: Record<string, unknown>[] = [];
+  const noted: (() => UsageRecord)[] = [];
   const counted: AdmissionCall[] = [];
   let snapshot = snapshotOf(options.limits ?? []);
   const spend = createSpend<AdmissionCall>({
@@ -142,7 +146,10 @@ export async function spendBed(options: SpendBedOptions): Promise<SpendBed> {
       hold: (id, needs) => ledger.hold(id, needs),
       wait: (id, choices, patience) => ledger.wait(id, choices, patience),
       admitUnheld: (id, needs) => ledger.admitUnheld(id, needs),
-      note: (hold, floor) => ledger.note(hold, floor),
+      note(hold, floor) {
+        noted.push(floor);
+        ledger.note(hold, floor);
+      },
       settle(hold: Hold, record, windowIds) {
         records.push(record);
         ledger.settle(hold, record, windowIds);
@@ -169,6 +176,7 @@ export async function spendBed(options: SpendBedOptions): Promise<SpendBed> {
     ledger,
     records,
     audit,
+    noted,
     counted,
     setLimits: (limits) => {
       snapshot = snapshotOf(limits);

@@ -18,13 +18,16 @@ export async function metered(
   return meter.end();
 }
 
+/** What most answers are about: not what only matters when counts are missing or are of several models. */
+type Basics = Omit<MeteredUsage, 'usInference' | 'answered' | 'topLevel' | 'iterations' | 'uncounted'>;
+
+export async function basics(...of: Parameters<typeof metered>): Promise<Basics> {
+  const all = await metered(...of);
+  const kept = Object.keys(usage({})).map((name) => [name, all[name as keyof Basics]] as const);
+  return Object.fromEntries(kept) as unknown as Basics;
+}
+
 /** A result with these counts and nothing else: complete, with input counted. */
-export function usage(counts: Partial<MeteredUsage>): MeteredUsage {
-  return {
-    ...NO_USAGE,
-    fastMode: false,
-    outcome: 'complete',
-    inputCounted: true,
-    ...counts,
-  };
+export function usage(counts: Partial<Basics>): Basics {
+  return { ...NO_USAGE, fastMode: false, outcome: 'complete', inputCounted: true, ...counts };
 }
