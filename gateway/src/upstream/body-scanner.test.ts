@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import {
-  MAX_DEPTH,
+  SCAN_LIMITS,
   readField,
   replaceFields,
   scanBody,
@@ -60,6 +60,111 @@ function structureOf(body: Buffer): Buffer {
     body.toString().replaceAll(/"(?:[^"\\]|\\[^])*"/g, (text) => `"${'x'.repeat(text.length)}"`),
   );
 }
+
+/** What the scan finds about tools and fallbacks, in values. */
+function partsOf(text: string): unknown {
+  const body = Buffer.from(text);
+  const scan = scanBody(body);
+  if (typeof scan === 'string') return scan;
+  return [...scan.tools, ...scan.fallbacks].map(({ path, members }) => ({
+    path,
+    ...Object.fromEntries(Object.entries(members).map(([name, span]) => [name, readField(body, span)])),
+  }));
+}
+
+describe('tools and fallbacks', () => {
+  const search = { type: 'web_search_20250305', name: 'web_search', max_uses: 3 };
+  const client = { name: 'Read', input_schema: { type: 'object', properties: { model: {} } } };
+
+  it('say what they are', () => {
+    const advisor = { type: 'advisor_20260301', name: 'advisor', model: 'm', max_tokens: 5, max_uses: null };
+    expect(
+      partsOf(
+        JSON.stringify({
+          tools: [client, search, {}, 7, advisor],
+          fallbacks: [{ model: 'a', speed: 'fast' }],
+        }),
+      ),
+    ).toEqual([
+      { path: 'tools.1', type: search.type, max_uses: 3 },
+      { path: 'tools.4', type: advisor.type, model: 'm', max_tokens: 5, max_uses: null },
+      { path: 'fallbacks.0', model: 'a', speed: 'fast' },
+    ]);
+    expect(partsOf('{"tools":[ {"t\\u0079pe" : "web_se\\u0061rch_1"} , [{"type":"x"}] ]}')).toEqual([
+      { path: 'tools.0', type: 'web_search_1' },
+    ]);
+    expect(partsOf('{"tools":{"type":"x"},"fallbacks":"default"}')).toEqual([]);
+  });
+
+  it('may stand in messages, where they are what they are nowhere else', () => {
+    const define = (definition: unknown): unknown => ({
+      role: 'system',
+      content: [{ type: 'tool_addition', tool: { type: 'tool_definition', definition } }],
+    });
+    expect(partsOf(JSON.stringify({ messages: [define(search), define(client)] }))).toEqual([
+      { path: 'tool_definition', type: search.type, max_uses: 3 },
+    ]);
+    const hidden = JSON.stringify({ messages: [define(search)] })
+      .replace('tool_definition', 'tool_defin\\u0069tion')
+      .replace('"definition"', '"\\u0064efinition"');
+    expect(partsOf(hidden)).toEqual([{ path: 'tool_definition', type: search.type, max_uses: 3 }]);
+    const used = { role: 'assistant', content: [{ type: 'tool_use', input: { definition: search } }] };
+    expect(partsOf(JSON.stringify({ messages: [used] }))).toEqual([]);
+    const schema = { ...client, input_schema: { definition: search } };
+    expect(partsOf(JSON.stringify({ tools: [schema], messages: [define(client)] }))).toEqual([]);
+    // What is counted is counted once.
+    const image = define({ ...search, name: 'image' });
+    expect(scanBody(Buffer.from(JSON.stringify({ messages: [image] })))).toMatchObject({
+      words: { image: 1 },
+    });
+  });
+
+  it.each([
+    ['{"tools":[{},{"type":"a","max_uses":1,"max\\u005fuses":100}]}', 'tools.1.max_uses'],
+    ['{"tools":[{"model":"a","model":"b"}]}', 'tools.0.model'],
+    ['{"fallbacks":[{"model":"a","model":"b"}]}', 'fallbacks.0.model'],
+    [
+      '{"messages":[{"type":"tool_definition","definition":{"type":"a","type":"b"}}]}',
+      'tool_definition.type',
+    ],
+  ])('%s: has a member twice', (text, doubled) => {
+    expect(scanBody(Buffer.from(text))).toMatchObject({ doubled });
+  });
+
+  it.each([
+    ['{"fallback_model":"x"}', 'fallback_model'],
+    ['{"fallback_mod\\u0065l":"x"}', 'fallback_mod\\u0065l'],
+    ['{"agents":[{"model":"x"}]}', 'agents'],
+    ['{"agents":{"a":[{"mod\\u0065l" : 1}]}}', 'agents'],
+    ['{"context_management":{"edits":[{"type":"compact_20260112","model":"x"}]}}', 'context_management'],
+    ['{"mcp_servers":[{"model":"x"}]}', 'mcp_servers'],
+    ['{"compaction":{"model":"x"}}', 'compaction'],
+    ['{"thinking":{"model":"x"}}', 'thinking'],
+    ['{"model":"x","x":["model"],"max_tokens":1}', undefined],
+    ['{"model":"x","output_config":{"format":{"schema":{"properties":{"model":{}}}}}}', undefined],
+    ['{"model":"x","messages":[{"content":[{"type":"fallback","from":{"model":"y"}}]}]}', undefined],
+    ['{"model":"x","tags":{"model":"y"},"metadata":{"model":"z"}}', undefined],
+  ])('%s: may choose a model that nobody checks', (text, namesModel) => {
+    expect(scanBody(Buffer.from(text))).toMatchObject({ namesModel });
+  });
+});
+
+describe('limits', () => {
+  const { values, topLevelMembers, parts } = SCAN_LIMITS;
+  it.each<[string, string, unknown]>([
+    ['values', `{"x":[${'1,'.repeat(values - 2)}1]}`, undefined],
+    ['more values', `{"x":[${'1,'.repeat(values - 1)}1]}`, 'too_many_values'],
+    ['tools that say nothing', `{"tools":[${'{},'.repeat(values)}1]}`, 'too_many_values'],
+    ['members', `{${'"x":1,'.repeat(topLevelMembers - 1)}"y":1}`, undefined],
+    ['more members', `{${'"x":1,'.repeat(topLevelMembers)}"y":1}`, 'too_many_members'],
+    ['tools at the upstream', `{"tools":[${'{"type":"x"},'.repeat(parts - 1)}{"type":"x"}]}`, undefined],
+    ['more of them', `{"tools":[${'{"type":"x"},'.repeat(parts)}{"type":"x"}]}`, 'too_many_members'],
+    ['more fallbacks', `{"fallbacks":[${'{"model":"x"},'.repeat(parts)}{"model":"x"}]}`, 'too_many_members'],
+  ])('%s', (_, text, failure) => {
+    const scan = scanBody(Buffer.from(text));
+    expect(typeof scan === 'string' ? scan : undefined).toBe(failure);
+  });
+});
 
 describe('scanBody', () => {
   it.each([
@@ -141,7 +246,7 @@ describe('scanBody', () => {
   });
 
   it('takes nesting without recursion, up to a limit', () => {
-    const depth = MAX_DEPTH;
+    const { depth } = SCAN_LIMITS;
     const nest = (open: string, close: string): Buffer =>
       Buffer.from(`{"x":${open.repeat(depth)}1${close.repeat(depth)},"model":"a"}`);
     expect(scanned(nest('[', ']'))).toEqual({ model: 'a' });

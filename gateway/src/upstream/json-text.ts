@@ -3,15 +3,8 @@
  * JSON where it should be.
  */
 
-export const QUOTE = 0x22;
-export const COMMA = 0x2c;
-export const COLON = 0x3a;
-export const OPEN_BRACKET = 0x5b;
-export const BACKSLASH = 0x5c;
-export const CLOSE_BRACKET = 0x5d;
-export const LOWER_U = 0x75;
-export const OPEN_BRACE = 0x7b;
-export const CLOSE_BRACE = 0x7d;
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
 
 const TRUE = Buffer.from('true');
 const FALSE = Buffer.from('false');
@@ -57,17 +50,27 @@ export function skipLongString(body: Buffer, words: Int32Array, from: number): n
       stop = Math.min(word + NEAR_WORDS, lastWord);
       word = wordWithQuote(words, word, stop);
       if (word >= stop) break;
-      for (let marks = quotesIn(words[word] ?? 0); marks !== 0; marks &= marks - 1) {
+      const found = quotesIn(words[word] ?? 0);
+      for (let marks = found; marks !== 0; marks &= marks - 1) {
         const quote = (word << 2) + ((31 - Math.clz32(marks & -marks)) >> 3) - base;
         if (body[quote] === QUOTE && !isEscaped(body, quote, from)) return quote + 1;
       }
       word++;
+      if ((found & (found - 1)) !== 0)
+        word = Math.max(word, wordBehindQuotes(body, (word << 2) - base, base));
     } while (word < lastWord);
     const quote = body.indexOf(QUOTE, (word << 2) - base);
     if (quote === -1) return -1;
     if (!isEscaped(body, quote, from)) return quote + 1;
     i = quote + 1;
   }
+}
+
+/** Where two escaped quotes stood in one word, before `at`, there may be millions: the word behind all of them. */
+function wordBehindQuotes(body: Buffer, at: number, base: number): number {
+  let i = body[at - 1] === QUOTE ? at : at - 1;
+  while (body[i] === BACKSLASH && body[i + 1] === QUOTE) i += 2;
+  return (i + base) >> 2;
 }
 
 /** The first word of `[from, stop)` that has a quote in it, or `stop`. On its own, since it is the inner loop. */

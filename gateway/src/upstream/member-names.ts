@@ -1,10 +1,20 @@
-import { BACKSLASH, isAt, LOWER_U, QUOTE } from './json-text.ts';
+import { isAt } from './json-text.ts';
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const LOWER_U = 0x75;
 
 /** Names to look for in JSON text, by their length. */
 export interface NameTable<N extends string> {
-  readonly byLength: readonly (readonly { readonly name: N; readonly bytes: Buffer }[] | undefined)[];
+  readonly byLength: readonly (readonly Candidate<N>[] | undefined)[];
   /** Of a name with its quotes of which every character is written as `\u0000`. */
   readonly longest: number;
+}
+
+interface Candidate<N extends string> {
+  readonly name: N;
+  readonly first: number;
+  readonly bytes: Buffer;
 }
 
 /** @param names ASCII, each of at most {@link MAX_NAME_BYTES}. */
@@ -12,7 +22,9 @@ export function nameTable<N extends string>(names: readonly N[]): NameTable<N> {
   const longest = Math.max(...names.map(({ length }) => length));
   const byLength = Array.from({ length: longest + 1 }, (_, length) => {
     const same = names.filter((name) => name.length === length);
-    return same.length === 0 ? undefined : same.map((name) => ({ name, bytes: Buffer.from(name) }));
+    return same.length === 0
+      ? undefined
+      : same.map((name) => ({ name, first: name.charCodeAt(0), bytes: Buffer.from(name) }));
   });
   return { byLength, longest: 6 * longest + 2 };
 }
@@ -51,7 +63,10 @@ export function findName<N extends string>(
 ): N | undefined {
   const candidates = byLength[length];
   if (candidates === undefined) return undefined;
-  for (const candidate of candidates) if (isAt(bytes, at, candidate.bytes)) return candidate.name;
+  const first = bytes[at];
+  for (const candidate of candidates) {
+    if (candidate.first === first && isAt(bytes, at, candidate.bytes)) return candidate.name;
+  }
   return undefined;
 }
 

@@ -1,14 +1,5 @@
 import { ApiError } from '../http/errors.ts';
-import {
-  MAX_DEPTH,
-  MAX_PARTS,
-  MAX_TOP_LEVEL_MEMBERS,
-  MAX_VALUES,
-  readField,
-  scanBody,
-  type ScanFailure,
-  type ScannedBody,
-} from './body-scanner.ts';
+import { readField, SCAN_LIMITS, scanBody, type ScanFailure, type ScannedBody } from './body-scanner.ts';
 import type { InferenceRequest } from './upstream.ts';
 
 /** ARNs of inference profiles are the longest names, with some hundred bytes. */
@@ -41,9 +32,9 @@ export function understand(body: Buffer): UnderstoodBody {
 const SCAN_FAILURES: Readonly<Record<ScanFailure, string>> = {
   invalid_json: 'The request body is not valid JSON.',
   not_an_object: 'The request body must be a JSON object.',
-  too_deep: `The request body is nested deeper than this gateway takes (${MAX_DEPTH} levels).`,
-  too_many_values: `The request body has more values than this gateway takes (${MAX_VALUES}).`,
-  too_many_members: `The request body has more members than this gateway takes (${MAX_TOP_LEVEL_MEMBERS}, and ${MAX_PARTS} tools that run at the upstream).`,
+  too_deep: `The request body is nested deeper than this gateway takes (${SCAN_LIMITS.depth} levels).`,
+  too_many_values: `The request body has more values than this gateway takes (${SCAN_LIMITS.values}).`,
+  too_many_members: `The request body has more members than this gateway takes (${SCAN_LIMITS.topLevelMembers}, and ${SCAN_LIMITS.parts} tools that run at the upstream).`,
 };
 
 /**
