@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import {
   CATALOG,
   type GatewayConfig,
@@ -26,6 +26,7 @@ import type { ListenerRules, RequestHandler } from './http/listener.ts';
 import { logWhenAnswered } from './http/request-log.ts';
 import { isProbe, pathOf } from './http/request-target.ts';
 import { createProbesRouter } from './http/probes.ts';
+import { trafficLimits } from './http/traffic-limits.ts';
 import { createAgent, type ProxyOptions } from './net/http-client.ts';
 import type { Audit } from './observe/audit.ts';
 import type { Log } from './observe/log.ts';
@@ -179,8 +180,18 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
           }),
         );
 
-  const authenticate: Authenticator['authenticate'] = (headers, context, options) =>
-    authenticator.authenticate(headers, context, options);
+  const authenticate = (
+    headers: IncomingHttpHeaders,
+    context: RequestContext,
+    options?: Parameters<Authenticator['authenticate']>[2],
+  ): Principal | Promise<Principal> => {
+    const identified = (principal: Principal): Principal => {
+      context.traffic?.identified(principal.sub);
+      return principal;
+    };
+    const principal = authenticator.authenticate(headers, context, options);
+    return principal instanceof Promise ? principal.then(identified) : identified(principal);
+  };
   const app = createApp([
     createProbesRouter({ version, publicUrl, isDraining: resources.isDraining }),
     createLandingRouter({ version, publicUrl }),
@@ -258,7 +269,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
       sendApiError(response, asApiError(error, context), context.id);
     };
     try {
-      const principal = authenticator.authenticate(request.headers, context);
+      const principal = authenticate(request.headers, context);
       if (principal instanceof Promise) principal.then(serve).catch(refuse);
       else serve(principal);
     } catch (error) {
@@ -278,7 +289,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
       if (isTelemetryPath(path)) {
         authenticated(request, response, context, () => {
           logWhenAnswered(request, response, context);
-          discardExport(request, response);
+          discardExport(request, response, config.limits.max_request_bytes);
         });
         return;
       }
@@ -312,6 +323,7 @@ function rulesOf(config: GatewayConfig): ListenerRules {
     allow: new AddressSet(config.access_control.allow_cidrs),
     deny: new AddressSet(config.access_control.deny_cidrs),
     maxUrlLength: config.limits.max_url_length,
+    traffic: trafficLimits(config.limits, config.timeouts),
   };
 }
 

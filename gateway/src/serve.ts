@@ -86,6 +86,7 @@ export class Gateway {
             version: given.version,
             sources: {
               inFlight: () => listening?.inFlight ?? 0,
+              bufferedRequestBytes: () => listening?.bufferedBodyBytes ?? 0,
               connections: () => listening?.connections() ?? Promise.resolve(0),
               draining: () => listening?.draining ?? false,
               openHolds: () => ledger?.open ?? 0,

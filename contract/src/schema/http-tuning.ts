@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { network, positiveInt } from './fields.ts';
+import { network, numeric, positiveInt } from './fields.ts';
 
 export const accessControlSchema = z
   .strictObject({
@@ -14,6 +14,11 @@ export const accessControlSchema = z
   })
   .prefault({})
   .describe('Which client addresses are served, after trusted_proxies.');
+
+/** A bound, or 0 for none. */
+const bound = () => numeric(z.int().nonnegative());
+
+const MIN_CONNECTIONS = 16;
 
 export const limitsSchema = z
   .strictObject({
@@ -30,9 +35,39 @@ export const limitsSchema = z
       .describe(
         'Longest request target, in characters; a longer one gets 414. No limit of our own when left out.',
       ),
+    max_buffered_request_bytes: positiveInt()
+      .optional()
+      .describe(
+        'Bytes of request bodies that one replica keeps at a time, of all requests together; at least max_request_bytes counts. What does not fit gets 503 before it is read, and one person may take half. When left out: a quarter of the memory that the container may use, from 64 MiB to 1 GiB.',
+      ),
+    max_connections: numeric(z.int().min(MIN_CONNECTIONS))
+      .optional()
+      .describe(
+        'Connections that one replica takes at a time. When left out: one for each 64 KiB of memory, from 1000 to 20000.',
+      ),
+    max_connections_per_address: bound()
+      .optional()
+      .describe(
+        'Connections of one client address (of IPv6 its /64) at a time; 0 for no limit. Those of listen.trusted_proxies are not counted. When left out: half of max_connections.',
+      ),
+    max_requests_in_flight_per_person: bound()
+      .prefault(512)
+      .describe(
+        'Requests of one person or workload at a time, on one replica; further ones get 429 and are retried. 0 for no limit.',
+      ),
+    max_requests_in_flight_per_address: bound()
+      .prefault(256)
+      .describe(
+        'Requests of one client address (of IPv6 its /64) at a time, behind listen.trusted_proxies, that have not said yet whose they are; further ones get 429. 0 for no limit.',
+      ),
+    min_request_bytes_per_second: bound()
+      .prefault(8192)
+      .describe(
+        'Slowest transfer of a request body, on average after its first ten seconds; a slower one gets 408. 0 for no limit.',
+      ),
   })
   .prefault({})
-  .describe('How large a request may be.');
+  .describe('How large requests may be, and how much clients may make one replica hold.');
 
 export const timeoutsSchema = z
   .strictObject({
@@ -40,6 +75,22 @@ export const timeoutsSchema = z
       .prefault(120_000)
       .describe(
         "Longest wait for an upstream's response headers, in milliseconds. Streams have no limit after that.",
+      ),
+    request_headers_ms: positiveInt()
+      .prefault(20_000)
+      .describe('Longest wait for the headers of a request, in milliseconds; after it there is 408.'),
+    request_body_ms: positiveInt()
+      .prefault(300_000)
+      .describe('Longest wait for the body of a request, in milliseconds; after it there is 408.'),
+    client_stall_ms: positiveInt()
+      .prefault(120_000)
+      .describe(
+        'How long a client may take nothing of an answer that waits for it, in milliseconds; after it the connection is closed.',
+      ),
+    keep_alive_ms: positiveInt()
+      .prefault(620_000)
+      .describe(
+        'How long a connection may be idle between two requests, in milliseconds: longer than the load balancer in front keeps it.',
       ),
   })
   .prefault({})

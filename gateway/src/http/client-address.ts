@@ -31,16 +31,23 @@ export class AddressSet {
 
 function parseRange(entry: string): Range {
   try {
-    if (entry.includes('/')) {
-      const [base, bits] = ipaddr.parseCIDR(entry);
-      return [base, bits];
-    }
+    if (entry.includes('/')) return withoutMapping(ipaddr.parseCIDR(entry));
     const single = ipaddr.process(entry);
     return [single, single.kind() === 'ipv4' ? 32 : 128];
   } catch {
     throw new Error(`"${entry}" is neither an IP address nor a CIDR range`);
   }
 }
+
+/** Clients with an IPv4 address are known by that: so is a network of mapped ones (`::ffff:10.0.0.0/104`). */
+function withoutMapping([base, bits]: Range): Range {
+  if (base.kind() === 'ipv4' || !(base as ipaddr.IPv6).isIPv4MappedAddress()) return [base, bits];
+  if (bits < MAPPED_BITS) throw new Error('is more than all of IPv4');
+  return [(base as ipaddr.IPv6).toIPv4Address(), bits - MAPPED_BITS];
+}
+
+/** The prefix of IPv4-mapped addresses, `::ffff:0:0/96`. */
+const MAPPED_BITS = 96;
 
 function parseAddress(address: string): Address | undefined {
   try {
@@ -54,6 +61,17 @@ function parseAddress(address: string): Address | undefined {
 export function normaliseAddress(address: string): string {
   if (isIP(address) === 4) return address;
   return parseAddress(address.split('%', 1)[0] ?? '')?.toString() ?? address;
+}
+
+/**
+ * What counts as one client: an IPv4 address, or the /64 of an IPv6 one, of which a single subscriber has 2^64.
+ *
+ * @param address As {@link resolveClientAddress} has it.
+ */
+export function clientNetwork(address: string): string {
+  if (!address.includes(':')) return address;
+  const parsed = parseAddress(address);
+  return parsed?.kind() === 'ipv6' ? (parsed as ipaddr.IPv6).parts.slice(0, 4).join(':') : address;
 }
 
 /**

@@ -1,37 +1,34 @@
-import type { ServerResponse } from 'node:http';
-
-/** One response that is under way. */
-export interface Entry {
-  readonly response: ServerResponse;
-  before: Entry | undefined;
-  after: Entry | undefined;
+/** One of those that are under way. */
+export interface Entry<T> {
+  before: T | undefined;
+  after: T | undefined;
 }
 
 /**
- * The responses that are under way.
+ * The requests that are under way.
  *
  * A linked list and not a Set: the tables that a busy Set outgrows stay reachable from each other until the next full
  * collection, and with them every response that ever was in one.
  */
-export class InFlight {
-  #first: Entry | undefined;
+export class InFlight<T extends Entry<T>> {
+  #first: T | undefined;
   #size = 0;
 
   get size(): number {
     return this.#size;
   }
 
-  /** @returns what {@link delete} takes. */
-  add(response: ServerResponse): Entry {
-    const entry: Entry = { response, before: undefined, after: this.#first };
+  /** @param entry Not in the list yet. */
+  add(entry: T): void {
+    entry.before = undefined;
+    entry.after = this.#first;
     if (this.#first !== undefined) this.#first.before = entry;
     this.#first = entry;
     this.#size++;
-    return entry;
   }
 
   /** @param entry In the list. */
-  delete(entry: Entry): void {
+  delete(entry: T): void {
     const { before, after } = entry;
     if (before === undefined) this.#first = after;
     else before.after = after;
@@ -42,7 +39,12 @@ export class InFlight {
     this.#size--;
   }
 
-  *[Symbol.iterator](): Generator<ServerResponse, void> {
-    for (let entry = this.#first; entry !== undefined; entry = entry.after) yield entry.response;
+  /** One that is handed out may leave the list before the next is asked for. */
+  *[Symbol.iterator](): Generator<T, void> {
+    for (let entry = this.#first; entry !== undefined;) {
+      const next: T | undefined = entry.after;
+      yield entry;
+      entry = next;
+    }
   }
 }

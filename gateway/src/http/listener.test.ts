@@ -6,10 +6,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createLog } from '../observe/log.ts';
 import { AddressSet } from './client-address.ts';
 import { contextOf } from './context.ts';
+import { USUAL_TRAFFIC } from './testing/usual-traffic.ts';
 import { Listener, type ListenerOptions, type ListenerRules, type RequestHandler } from './listener.ts';
 
 const none = new AddressSet([]);
-const open: ListenerRules = { trustedProxies: none, allow: none, deny: none, maxUrlLength: undefined };
+const open: ListenerRules = {
+  trustedProxies: none,
+  allow: none,
+  deny: none,
+  maxUrlLength: undefined,
+  traffic: USUAL_TRAFFIC,
+};
 const events: [string, Record<string, unknown>][] = [];
 const running: Listener[] = [];
 

@@ -1,24 +1,28 @@
-import { randomUUID } from 'node:crypto';
 import {
   createServer as createHttpServer,
-  STATUS_CODES,
   type IncomingMessage,
   type Server,
   type ServerResponse,
 } from 'node:http';
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Audit } from '../observe/audit.ts';
 import type { Log } from '../observe/log.ts';
 import type { AddressSet } from './client-address.ts';
 import { resolveClientAddress } from './client-address.ts';
+import { isTimeout, refuseMalformed } from './client-errors.ts';
+import { Connections } from './connections.ts';
 import { setContext, type RequestContext } from './context.ts';
 import { ApiError, sendApiError } from './errors.ts';
-import { InFlight } from './in-flight.ts';
+import { answerAndClose, newRequestId } from './raw-answer.ts';
 import { clientRequestId, logWhenAnswered } from './request-log.ts';
-import { isProbe, loggedPath, pathOf } from './request-target.ts';
+import { isProbe, loggedPath, originForm, pathOf } from './request-target.ts';
+import type { ShedReason } from './shedding.ts';
+import type { TrackedRequest } from './traffic.ts';
+import { Traffic } from './traffic.ts';
+import type { TrafficLimits } from './traffic-limits.ts';
 
 /** Who may connect, and how large a request line may be. Can be replaced while the listener runs. */
 export interface ListenerRules {
@@ -28,6 +32,7 @@ export interface ListenerRules {
   readonly deny: AddressSet;
   /** Characters of path and query; longer answers 414. */
   readonly maxUrlLength: number | undefined;
+  readonly traffic: TrafficLimits;
 }
 
 /** Told of every request that is over: quick, and never throws. */
@@ -38,6 +43,8 @@ export interface RequestCounts {
    * @param durationMs From the request's arrival to the last byte of the answer.
    */
   answered(method: string | undefined, target: string, status: number, durationMs: number): void;
+  /** A client was refused or cut off so that others can be served. */
+  shed(reason: ShedReason): void;
 }
 
 export interface ListenerOptions {
@@ -61,32 +68,22 @@ export type RequestHandler = (
 /** Tokens that name hundreds of groups pass; Node's own 16 KiB would refuse them. */
 const DEFAULT_MAX_HEADER_BYTES = 64 * 1024;
 
-/**
- * Longer than the idle time-outs of common load balancers (the longest is ten minutes), so that it is always
- * them who close an idle connection and never a request that meets a closing one.
- */
-const KEEP_ALIVE_MS = 620_000;
+/** Beside what {@link Traffic} allows for headers and body: a last resort. */
+const SPARE_MS = 30_000;
+/** Requests of one connection that wait for their answer at a time. No client of this API sends one before the other is answered. */
+const MAX_PIPELINED = 16;
 
-/** The time a client has to send one whole request, body included. */
-const REQUEST_TIMEOUT_MS = 300_000;
-
-const CLIENT_ERRORS: Record<string, ApiError> = {
-  HPE_HEADER_OVERFLOW: new ApiError(
-    'invalid_request_error',
-    'The request headers are larger than this gateway accepts (limits.max_request_header_bytes).',
-    { status: 431 },
-  ),
-  ERR_HTTP_REQUEST_TIMEOUT: new ApiError('invalid_request_error', 'The request did not arrive in time.', {
-    status: 408,
-  }),
-};
-const BAD_REQUEST = new ApiError('invalid_request_error', 'The request is not valid HTTP/1.1.');
+type WithRequests = Socket & { [REQUESTS]?: TrackedRequest[] };
+/** Those of a connection that are under way, in their order. */
+const REQUESTS = Symbol('requests under way');
 
 /** The one socket that clients talk to: request ids, client addresses, access lists, limits, drain. */
 export class Listener {
   readonly #server: Server | HttpsServer;
   readonly #options: ListenerOptions;
-  readonly #inFlight = new InFlight();
+  readonly #traffic: Traffic;
+  readonly #connections: Connections;
+  #sweep: NodeJS.Timeout | undefined;
   #rules: ListenerRules;
   #handler: RequestHandler;
   #draining = false;
@@ -95,22 +92,49 @@ export class Listener {
     this.#options = options;
     this.#rules = rules;
     this.#handler = handler;
+    const { counts } = options;
+    this.#traffic = new Traffic(rules.traffic, options.log, (reason) => counts?.shed(reason));
     const settings = {
       maxHeaderSize: options.maxHeaderBytes ?? DEFAULT_MAX_HEADER_BYTES,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
+      connectionsCheckingInterval: rules.traffic.sweepMs,
       noDelay: true,
+      // Of a peer that is gone without a word the kernel says so in the end.
+      keepAlive: true,
+      keepAliveInitialDelay: 60_000,
     };
     this.#server =
       options.tls === undefined
         ? createHttpServer(settings)
-        : createHttpsServer({ ...settings, ...options.tls, minVersion: 'TLSv1.2' });
-    this.#server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+        : createHttpsServer({
+            ...settings,
+            ...options.tls,
+            minVersion: 'TLSv1.2',
+            handshakeTimeout: rules.traffic.headersMs,
+          });
+    this.#connections = new Connections(
+      this.#server,
+      { trustedProxies: rules.trustedProxies, limits: rules.traffic },
+      this.#traffic.shedding,
+      options.tls === undefined,
+    );
+    this.#setTimeouts(rules.traffic);
+    const accept = (request: IncomingMessage, response: ServerResponse): void =>
       this.#accept(request, response);
+    this.#server.on('request', accept);
+    this.#server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+      // Said when somebody begins to read, who is then authenticated and has room for it.
+      request.once('resume', () => {
+        if (!response.headersSent) response.writeContinue();
+      });
+      accept(request, response);
     });
-    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
-      refuseConnection(error, socket);
-    });
+    this.#server.on('checkExpectation', accept);
+    this.#server.on('connect', (_request: IncomingMessage, socket: Duplex) =>
+      answerAndClose(socket, NO_TUNNELS),
+    );
+    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) =>
+      this.#refuseMalformed(error, socket as Socket),
+    );
   }
 
   /** Starts to listen. @returns the port, which is the system's choice when the option was 0. */
@@ -122,6 +146,7 @@ export class Listener {
         resolve();
       });
     });
+    this.#sweep = setInterval(() => this.#traffic.sweep(), this.#rules.traffic.sweepMs).unref();
     return (this.#server.address() as AddressInfo).port;
   }
 
@@ -132,7 +157,12 @@ export class Listener {
 
   /** Requests that have not been answered to their last byte. */
   get inFlight(): number {
-    return this.#inFlight.size;
+    return this.#traffic.inFlight.size;
+  }
+
+  /** Bytes of request bodies that have been read or are to be. */
+  get bufferedBodyBytes(): number {
+    return this.#traffic.budget.taken;
   }
 
   /** Open connections of clients, idle ones included. */
@@ -146,6 +176,9 @@ export class Listener {
   update(rules: ListenerRules, handler: RequestHandler): void {
     this.#rules = rules;
     this.#handler = handler;
+    this.#traffic.limits = rules.traffic;
+    this.#connections.update({ trustedProxies: rules.trustedProxies, limits: rules.traffic });
+    this.#setTimeouts(rules.traffic);
   }
 
   /** New connections get this certificate; those that stand keep theirs. @throws Error when cert and key do not fit. */
@@ -162,7 +195,7 @@ export class Listener {
    */
   async drain(delayMs: number, graceMs: number): Promise<number> {
     this.#draining = true;
-    for (const response of this.#inFlight) response.shouldKeepAlive = false;
+    for (const { response } of this.#traffic.inFlight) response.shouldKeepAlive = false;
     await sleep(delayMs);
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     const idleSweep = setInterval(() => this.#server.closeIdleConnections(), 250);
@@ -170,44 +203,67 @@ export class Listener {
     await Promise.race([closed, sleep(graceMs, undefined, { signal: grace.signal }).catch(() => undefined)]);
     grace.abort();
     clearInterval(idleSweep);
-    const cut = this.#inFlight.size;
+    clearInterval(this.#sweep);
+    const cut = this.#traffic.inFlight.size;
     this.#server.closeAllConnections();
     return cut;
   }
 
+  #setTimeouts({ headersMs, bodyMs, keepAliveMs }: TrafficLimits): void {
+    this.#server.headersTimeout = headersMs;
+    this.#server.requestTimeout = headersMs + bodyMs + SPARE_MS;
+    this.#server.keepAliveTimeout = keepAliveMs;
+  }
+
   #accept(request: IncomingMessage, response: ServerResponse): void {
+    const socket = request.socket as WithRequests;
+    if (this.#connections.isRefused(socket)) {
+      socket.destroy();
+      return;
+    }
+    const target = originForm(request.url ?? '');
+    request.url = target;
     const theirId = clientRequestId(request);
     const log =
       theirId === undefined ? this.#options.log : this.#options.log.child({ client_request_id: theirId });
     const id = newRequestId();
     const clientAddress = resolveClientAddress(
-      request.socket.remoteAddress ?? '',
+      socket.remoteAddress ?? '',
       request.headers['x-forwarded-for'],
       this.#rules.trustedProxies,
     );
-    const context: RequestContext = { id, clientAddress, log, startedAt: performance.now() };
+    const traffic = this.#traffic.track(request, response, id, clientAddress);
+    const underWay = (socket[REQUESTS] ??= []);
+    underWay.push(traffic);
+    const startedAt = performance.now();
+    const context: RequestContext = { id, clientAddress, log, startedAt, target, traffic };
     setContext(request, context);
     response.setHeader('request-id', id);
-    const entry = this.#inFlight.add(response);
     const { counts } = this.#options;
-    // Routers change it on their way.
-    const target = request.url ?? '';
     response.once('close', () => {
-      this.#inFlight.delete(entry);
+      underWay.splice(underWay.indexOf(traffic), 1);
+      traffic.end();
       if (counts === undefined) return;
       const status = response.headersSent ? response.statusCode : 499;
-      counts.answered(request.method, target, status, performance.now() - context.startedAt);
+      counts.answered(request.method, target, status, performance.now() - startedAt);
     });
     if (this.#draining) response.shouldKeepAlive = false;
+    if (underWay.length > MAX_PIPELINED) {
+      this.#traffic.shedding.shed('pipelining', 'requests of one connection', clientAddress);
+      socket.destroy();
+      return;
+    }
 
-    const refusal = this.#refusal(request, clientAddress);
+    const refusal = this.#refusal(request, target, clientAddress);
     if (refusal !== undefined) {
-      this.#options.audit('access.denied', {
-        request_id: id,
-        reason: refusal.reason,
-        path: loggedPath(request.url ?? ''),
-        client_ip: clientAddress,
-      });
+      if (refusal.reason !== undefined) {
+        this.#options.audit('access.denied', {
+          request_id: id,
+          reason: refusal.reason,
+          path: loggedPath(target),
+          client_ip: clientAddress,
+        });
+      }
       logWhenAnswered(request, response, context);
       sendApiError(response, refusal.error, id);
       return;
@@ -220,8 +276,27 @@ export class Listener {
     }
   }
 
-  #refusal(request: IncomingMessage, address: string): { reason: string; error: ApiError } | undefined {
-    const url = request.url ?? '';
+  #refuseMalformed(error: NodeJS.ErrnoException, socket: WithRequests): void {
+    const underWay = socket[REQUESTS] ?? [];
+    // The body of the only request is broken, or late, and its answer has not begun: that is the answer.
+    const [only] = underWay;
+    const isAnswering = underWay.length > 1 || (only !== undefined && !only.awaitsBody);
+    if (isTimeout(error)) {
+      this.#traffic.shedding.shed('slow_headers', 'timeouts.request_headers_ms', socket.remoteAddress ?? '');
+    }
+    refuseMalformed(error, socket, isAnswering);
+  }
+
+  /** @returns why nobody is to look at this request; what has a reason becomes an audit event. */
+  #refusal(
+    request: IncomingMessage,
+    url: string,
+    address: string,
+  ): { reason?: string; error: ApiError } | undefined {
+    if (request.method === 'TRACE') return { error: NO_TRACES };
+    const { expect } = request.headers;
+    if (expect !== undefined && expect.toLowerCase() !== '100-continue')
+      return { error: UNKNOWN_EXPECTATION };
     const { deny, allow, maxUrlLength } = this.#rules;
     if (maxUrlLength !== undefined && url.length > maxUrlLength) {
       return {
@@ -241,25 +316,18 @@ export class Listener {
   }
 }
 
-function newRequestId(): string {
-  return `req_${randomUUID().replaceAll('-', '')}`;
-}
-
 function forbidden(): ApiError {
   return new ApiError('permission_error', 'This gateway does not serve your network address.');
 }
 
-function refuseConnection(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const refusal = CLIENT_ERRORS[error.code ?? ''] ?? BAD_REQUEST;
-  const id = newRequestId();
-  const body = refusal.toBody(id);
-  socket.end(
-    `HTTP/1.1 ${refusal.status} ${STATUS_CODES[refusal.status]}\r\n` +
-      `content-type: application/json\r\nrequest-id: ${id}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
-      `connection: close\r\n\r\n${body}`,
-  );
-}
+const NO_TUNNELS = new ApiError(
+  'invalid_request_error',
+  'This gateway is no proxy: CONNECT is not possible here.',
+  {
+    status: 405,
+  },
+);
+const NO_TRACES = new ApiError('invalid_request_error', 'TRACE is not possible here.', { status: 405 });
+const UNKNOWN_EXPECTATION = new ApiError('invalid_request_error', 'Expect: only 100-continue is possible.', {
+  status: 417,
+});

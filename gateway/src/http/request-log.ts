@@ -17,7 +17,7 @@ export function logWhenAnswered(
         request_id: context.id,
         client_ip: context.clientAddress,
         method: request.method,
-        path: loggedPath(request.url ?? ''),
+        path: loggedPath(context.target ?? request.url ?? ''),
         // What nginx writes for a client that went before it was answered.
         status: response.headersSent ? response.statusCode : 499,
         ms: Math.round(performance.now() - context.startedAt),

@@ -1,9 +1,16 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setContext } from '../http/context.ts';
+import { createLog } from '../observe/log.ts';
 import { discardExport, isTelemetryPath } from './receiver.ts';
 
-const server = createServer(discardExport);
+const MAX_BYTES = 6_000_000;
+const server = createServer((request, response) => {
+  const log = createLog('silent');
+  setContext(request, { id: 'req_1', clientAddress: '127.0.0.1', log, startedAt: 0 });
+  discardExport(request, response, MAX_BYTES);
+});
 let url = '';
 beforeAll(async () => {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -12,6 +19,10 @@ beforeAll(async () => {
 afterAll(() => {
   server.close();
 });
+
+function* pieces(bytes: number): Generator<Uint8Array> {
+  for (let left = bytes; left > 0; left -= 100_000) yield new Uint8Array(Math.min(left, 100_000));
+}
 
 describe('discardExport', () => {
   it('answers JSON with the empty JSON success', async () => {
@@ -33,6 +44,21 @@ describe('discardExport', () => {
     expect(response.status).toBe(200);
     expect(response.headers.get('content-type')).toBe('application/x-protobuf');
     expect((await response.arrayBuffer()).byteLength).toBe(0);
+  });
+
+  it.each([
+    ['declared', () => new Uint8Array(MAX_BYTES + 1)],
+    ['in pieces', () => ReadableStream.from(pieces(MAX_BYTES + 1))],
+  ])('refuses what is too long: %s', async (_, body) => {
+    const response = await fetch(`${url}/v1/logs`, {
+      method: 'POST',
+      body: body(),
+      duplex: 'half',
+    });
+    expect(response.status).toBe(413);
+    expect(await response.json()).toMatchObject({
+      error: { type: 'request_too_large', message: expect.stringContaining('limits.max_request_bytes') },
+    });
   });
 });
 

@@ -17,7 +17,7 @@ import { outcomeOf } from './outcome.ts';
 import { asksForStream, modelOf, understand, type UnderstoodBody } from './received-body.ts';
 import { refusalOf, refusalOfChain, type Refusal } from './refusal.ts';
 import { Relay, type Reached, type RelayEnding, type ResponseEnd, type ResponseObserver } from './relay.ts';
-import { discardBody, readBody } from './request-body.ts';
+import { readBody } from './request-body.ts';
 import type { InferencePath, InferenceRequest, OtherModel } from './upstream.ts';
 
 /** One request for inference, from its first byte to its log line. */
@@ -85,7 +85,7 @@ export class Exchange implements FailoverEvents {
       maxBytes: this.#deps.limits.max_request_bytes,
       stallMs: this.#deps.bodyStallMs ?? 30_000,
     };
-    readBody(this.#request, limits, (result) => {
+    readBody(this.#request, limits, this.#context.traffic, (result) => {
       if (result instanceof ApiError) this.#refuse(result);
       else this.#guard(() => this.#dispatch(result));
     });
@@ -310,7 +310,6 @@ export class Exchange implements FailoverEvents {
   #refuse(error: ApiError): void {
     this.#ending = 'refused';
     sendApiError(this.#response, error, this.#context.id);
-    discardBody(this.#request);
   }
 
   /** Runs once for every request: after the last byte, or when the client has gone. */

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { RequestTraffic } from '../http/context.ts';
 import { ApiError } from '../http/errors.ts';
 
 export interface BodyLimits {
@@ -9,80 +10,130 @@ export interface BodyLimits {
 }
 
 /**
- * Reads a whole request body. It must say its length beforehand: clients of this API do, and a body that is too long
- * can so be refused before any of it is kept.
+ * Reads a whole request body. It must say its length beforehand: clients of this API do, and a body that is too long,
+ * or that there is no room for, can so be refused before any of it is kept.
  *
- * @param done Called once with the body or with the refusal (400, 408, 411, 413); never when the client goes first.
+ * @param traffic Where room is made for it; without it there is always room.
+ * @param done Called once with the body or with the refusal (400, 408, 411, 413, 503); never when the client goes first.
  */
 export function readBody(
   request: IncomingMessage,
   limits: BodyLimits,
+  traffic: RequestTraffic | undefined,
   done: (result: Buffer | ApiError) => void,
 ): void {
-  const declared = request.headers['content-length'];
-  if (declared === undefined) {
-    done(
-      request.headers['transfer-encoding'] === undefined
-        ? new ApiError('invalid_request_error', 'The request body is empty; send a JSON object.')
-        : new ApiError('invalid_request_error', 'The request needs a Content-Length.', { status: 411 }),
-    );
+  const length = lengthOf(request, limits);
+  if (length instanceof ApiError) {
+    done(length);
     return;
+  }
+  try {
+    traffic?.reserveBody(length);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    done(error);
+    return;
+  }
+  new BodyReader(request, length, limits.stallMs, traffic, done).start();
+}
+
+function lengthOf({ headers }: IncomingMessage, { maxBytes }: BodyLimits): number | ApiError {
+  const declared = headers['content-length'];
+  if (declared === undefined) {
+    return headers['transfer-encoding'] === undefined
+      ? new ApiError('invalid_request_error', 'The request body is empty; send a JSON object.')
+      : new ApiError('invalid_request_error', 'The request needs a Content-Length.', { status: 411 });
   }
   const length = Number(declared);
-  if (length > limits.maxBytes) {
-    done(
-      new ApiError(
-        'request_too_large',
-        `The request body is larger than this gateway accepts (${limits.maxBytes} bytes, limits.max_request_bytes).`,
-      ),
-    );
-    return;
+  if (length <= maxBytes) return length;
+  return new ApiError(
+    'request_too_large',
+    `The request body is larger than this gateway accepts (${maxBytes} bytes, limits.max_request_bytes).`,
+  );
+}
+
+/** Puts one body together in memory of exactly its length: what has not come yet takes none. */
+class BodyReader {
+  readonly #request: IncomingMessage;
+  readonly #length: number;
+  readonly #stallMs: number;
+  readonly #traffic: RequestTraffic | undefined;
+  readonly #done: (result: Buffer | ApiError) => void;
+  #stalled: NodeJS.Timeout | undefined;
+  /** The first piece, which as a rule is the whole. */
+  #first: Buffer | undefined;
+  #body: Buffer | undefined;
+  #received = 0;
+
+  constructor(
+    request: IncomingMessage,
+    length: number,
+    stallMs: number,
+    traffic: RequestTraffic | undefined,
+    done: (result: Buffer | ApiError) => void,
+  ) {
+    this.#request = request;
+    this.#length = length;
+    this.#stallMs = stallMs;
+    this.#traffic = traffic;
+    this.#done = done;
   }
 
-  const chunks: Buffer[] = [];
-  const stalled = setTimeout(() => {
-    request.off('data', onData).off('end', onEnd);
-    done(new ApiError('invalid_request_error', 'The request body did not arrive in time.', { status: 408 }));
-  }, limits.stallMs);
-  const onData = (chunk: Buffer): void => {
-    chunks.push(chunk);
-    stalled.refresh();
+  start(): void {
+    this.#stalled = setTimeout(() => this.#refuse(tooSlow()), this.#stallMs);
+    if (this.#traffic !== undefined) this.#traffic.onBodyRefused = (error) => this.#refuse(error);
+    this.#request.on('data', this.#onData);
+    this.#request.once('end', this.#onEnd);
+    this.#request.once('close', () => clearTimeout(this.#stalled));
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#stalled?.refresh();
+    if (this.#received === 0) {
+      this.#first = chunk;
+      this.#received = chunk.length;
+      return;
+    }
+    if (this.#body === undefined) {
+      // Not zeroed: the system gives such memory page by page, as it is written to.
+      this.#body = Buffer.allocUnsafeSlow(this.#length);
+      if (this.#first !== undefined) append(this.#body, this.#first, 0);
+      this.#first = undefined;
+    }
+    append(this.#body, chunk, this.#received);
+    this.#received += chunk.length;
   };
-  const onEnd = (): void => {
-    clearTimeout(stalled);
-    done(join(chunks, length));
+
+  readonly #onEnd = (): void => {
+    this.#stop();
+    this.#done(this.#body ?? this.#first ?? Buffer.alloc(0));
   };
-  request.on('data', onData);
-  request.once('end', onEnd);
-  request.once('close', () => clearTimeout(stalled));
+
+  #refuse(error: ApiError): void {
+    this.#stop();
+    this.#first = undefined;
+    this.#body = undefined;
+    this.#done(error);
+  }
+
+  #stop(): void {
+    clearTimeout(this.#stalled);
+    this.#request.off('data', this.#onData).off('end', this.#onEnd);
+    if (this.#traffic !== undefined) this.#traffic.onBodyRefused = undefined;
+  }
 }
 
 /**
- * The chunks in one piece. Their memory is given back at once: it is much, and left to the garbage collector it would
- * bring a full collection about for every hundred large requests.
+ * Copies a piece to its place. Its own memory is given back at once: it is much, and left to the garbage collector it
+ * would bring a full collection about for every hundred large requests.
  */
-function join(chunks: readonly Buffer[], length: number): Buffer {
-  const [only] = chunks;
-  if (chunks.length === 1 && only !== undefined) return only;
-  const body = Buffer.concat(chunks, length);
-  for (const { buffer, byteLength } of chunks) {
-    // Only what belongs to nobody else: small chunks may be cut from shared memory.
-    if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
-  }
-  return body;
+function append(body: Buffer, chunk: Buffer, at: number): void {
+  chunk.copy(body, at);
+  const { buffer, byteLength } = chunk;
+  // Only what belongs to nobody else: small pieces may be cut from shared memory.
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }
 
-/** How long a client whose request was refused may go on sending a body that nobody reads. */
-const DISCARD_MS = 5_000;
-
-/**
- * Throws the rest of a refused request's body away, so that the client gets to read the answer, but not for long.
- * For after the answer was sent.
- */
-export function discardBody(request: IncomingMessage): void {
-  if (request.complete) return;
-  const timer = setTimeout(() => request.socket.destroy(), DISCARD_MS).unref();
-  request.once('close', () => clearTimeout(timer));
-  request.once('end', () => clearTimeout(timer));
-  request.resume();
+function tooSlow(): ApiError {
+  return new ApiError('invalid_request_error', 'The request body did not arrive in time.', { status: 408 });
 }

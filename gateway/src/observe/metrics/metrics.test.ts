@@ -11,6 +11,7 @@ import { hasPromtool, promtoolFindings, samplesOf } from './testing/exposition.t
 const SOURCES: MetricSources = {
   inFlight: () => 3,
   connections: () => Promise.resolve(5),
+  bufferedRequestBytes: () => 2048,
   draining: () => true,
   openHolds: () => 2,
   queuedSettlements: () => 7,

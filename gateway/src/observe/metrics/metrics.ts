@@ -11,6 +11,8 @@ export interface MetricSources {
   readonly inFlight: () => number;
   /** Of clients, idle ones included. */
   readonly connections: () => Promise<number>;
+  /** Of request bodies, those included that are still to come. */
+  readonly bufferedRequestBytes: () => number;
   readonly draining: () => boolean;
   /** Requests that hold something of budgets, or were admitted without. */
   readonly openHolds: () => number;
@@ -65,6 +67,11 @@ export function createMetrics({ version, sources, now }: MetricsOptions): Gatewa
     sources.inFlight,
   );
   gauge('http_connections', 'Open connections of clients, idle ones included.', sources.connections);
+  gauge(
+    'http_buffered_request_bytes',
+    'Bytes of request bodies that are kept or on their way; see limits.max_buffered_request_bytes.',
+    sources.bufferedRequestBytes,
+  );
   gauge('draining', '1 from SIGTERM on, while requests in flight may end, otherwise 0.', () =>
     sources.draining() ? 1 : 0,
   );

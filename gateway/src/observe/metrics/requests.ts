@@ -1,5 +1,6 @@
 import type { Registry } from 'prom-client';
 import { pathOf } from '../../http/request-target.ts';
+import type { ShedReason } from '../../http/shedding.ts';
 import { REQUEST_SECONDS, STREAM_SECONDS } from './buckets.ts';
 import { routeOf, type Route } from './route.ts';
 import { TallyHistogram, type Observations } from './tally-histogram.ts';
@@ -11,6 +12,7 @@ const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIO
 export class RequestMetrics {
   readonly #requests: TallyCounter<'route' | 'method' | 'status'>;
   readonly #duration: TallyHistogram<'route'>;
+  readonly #shed: TallyCounter<'reason'>;
   readonly #routes = new Map<Route, RouteMetrics>();
 
   constructor(registry: Registry) {
@@ -25,6 +27,12 @@ export class RequestMetrics {
       help: 'Time from the arrival of a request to the last byte of its answer, by route.',
       labelNames: ['route'],
       buckets: [...REQUEST_SECONDS, ...STREAM_SECONDS],
+      registry,
+    });
+    this.#shed = new TallyCounter({
+      name: 'claude_gateway_http_shed_total',
+      help: 'Connections and requests that were refused or cut off so that others can be served, by reason: connections, connections_per_address, in_flight_per_address, in_flight_per_person, buffered_bytes, buffered_bytes_per_person, slow_headers, slow_body, slow_reader, pipelining.',
+      labelNames: ['reason'],
       registry,
     });
   }
@@ -47,6 +55,11 @@ export class RequestMetrics {
     const statusClass = Math.trunc(status / 100);
     const tally = (statuses[statusClass] ??= this.#requests.child(route.name, known, `${statusClass}xx`));
     tally.value++;
+  }
+
+  /** A client was refused or cut off so that others can be served. */
+  shed(reason: ShedReason): void {
+    this.#shed.child(reason).value++;
   }
 
   #route(name: Route): RouteMetrics {

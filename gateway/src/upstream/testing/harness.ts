@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Dispatcher } from 'undici';
 import { AddressSet } from '../../http/client-address.ts';
+import { USUAL_TRAFFIC } from '../../http/testing/usual-traffic.ts';
 import { Listener } from '../../http/listener.ts';
 import { createAgent } from '../../net/http-client.ts';
 import { createLog } from '../../observe/log.ts';
@@ -100,7 +101,7 @@ export class TestBed {
         log: createLog('info', { write: (line) => log.push(JSON.parse(line) as Record<string, unknown>) }),
         audit: () => undefined,
       },
-      { trustedProxies: none, allow: none, deny: none, maxUrlLength: undefined },
+      { trustedProxies: none, allow: none, deny: none, maxUrlLength: undefined, traffic: USUAL_TRAFFIC },
       (request, response, context) => inference.handle(request, response, context, PRINCIPAL),
     );
     const port = await listener.listen();

@@ -3,6 +3,7 @@ import type { Store } from '@claude-gateway/prisma';
 import { request, type Dispatcher } from 'undici';
 import { createApp } from '../../../http/app.ts';
 import { AddressSet } from '../../../http/client-address.ts';
+import { USUAL_TRAFFIC } from '../../../http/testing/usual-traffic.ts';
 import { Listener } from '../../../http/listener.ts';
 import { createAudit } from '../../../observe/audit.ts';
 import { createLog } from '../../../observe/log.ts';
@@ -89,6 +90,7 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
     allow: new AddressSet([]),
     deny: new AddressSet([]),
     maxUrlLength: undefined,
+    traffic: USUAL_TRAFFIC,
   };
   const listener = new Listener(
     { host: '127.0.0.1', port: 0, maxHeaderBytes: undefined, log, audit },

@@ -4,6 +4,7 @@ import type { Identity, Store } from '@claude-gateway/prisma';
 import { AddressSet } from '../../../http/client-address.ts';
 import { createApp } from '../../../http/app.ts';
 import { contextOf } from '../../../http/context.ts';
+import { USUAL_TRAFFIC } from '../../../http/testing/usual-traffic.ts';
 import { Listener } from '../../../http/listener.ts';
 import { createLog, type Log } from '../../../observe/log.ts';
 import type { OidcProvider } from '../../oidc/provider.ts';
@@ -89,7 +90,7 @@ export async function startTokenServer(options: TokenServerOptions): Promise<Tok
   const nobody = new AddressSet([]);
   const listener = new Listener(
     { host: '127.0.0.1', port: 0, maxHeaderBytes: undefined, log, audit },
-    { trustedProxies: nobody, allow: nobody, deny: nobody, maxUrlLength: undefined },
+    { trustedProxies: nobody, allow: nobody, deny: nobody, maxUrlLength: undefined, traffic: USUAL_TRAFFIC },
     (request, response) => void app(request, response),
   );
   const url = `http://127.0.0.1:${await listener.listen()}`;
