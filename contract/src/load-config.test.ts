@@ -38,6 +38,7 @@ describe('a valid file', () => {
       telemetry: { forward_to: [] },
       enforcement: {
         fail_closed_on_error: false,
+        abandoned_read_ms: 60_000,
         max_wait_ms: 20_000,
         min_output_tokens: 1024,
         warn_at_percent: [75, 95],

@@ -46,6 +46,7 @@ import type { PrincipalLog } from './spend/principals.ts';
 import { createUsageRouter } from './spend/usage-router.ts';
 import { createUsageExport } from './spend/usage/usage-export.ts';
 import { discardExport, isTelemetryPath } from './telemetry/receiver.ts';
+import type { AbandonedReads } from './upstream/abandoned-reads.ts';
 import { createAnthropicUpstream } from './upstream/anthropic.ts';
 import { createInference, isInferencePath } from './upstream/inference.ts';
 import { createTokenCounter } from './upstream/token-count.ts';
@@ -63,6 +64,8 @@ export interface Resources {
   readonly proxy: ProxyOptions;
   readonly isDraining: () => boolean;
   readonly ledger: ReplicaLedger;
+  /** Of all configurations: what is read on outlives the one that it began with. */
+  readonly abandonedReads: AbandonedReads;
   readonly learned: Learned;
   readonly principals: PrincipalLog;
   readonly settingsFetches: SettingsFetchLog;
@@ -162,6 +165,8 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
     timeouts: config.timeouts,
     admission: spend,
     counts: metrics?.inference,
+    abandonedReads: resources.abandonedReads,
+    abandonedReadMs: config.enforcement.abandoned_read_ms,
   });
 
   const tokenExchange =

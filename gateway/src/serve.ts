@@ -16,6 +16,7 @@ import { createRuntime, publicUrlOf, type Resources, type Runtime } from './pipe
 import { createLearned } from './spend/admission/admission.ts';
 import { ReplicaLedger } from './spend/ledger/replica-ledger.ts';
 import { PrincipalLog } from './spend/principals.ts';
+import { AbandonedReads } from './upstream/abandoned-reads.ts';
 
 export interface ServeOptions {
   readonly configPath: string;
@@ -117,6 +118,7 @@ export class Gateway {
         store,
         ledger,
         learned: createLearned(),
+        abandonedReads: new AbandonedReads(),
         principals: new PrincipalLog({ usage: store.usage, clock, log }),
         settingsFetches: new SettingsFetchLog({ store: store.settingsClients, clock, log }),
         log,
@@ -199,7 +201,10 @@ export class Gateway {
     this.#options.log.info({ in_flight: this.#listener.inFlight, delay_seconds: delay / 1000 }, 'draining');
     this.#watcher?.close();
     this.#tlsWatcher?.close();
+    const deadline = performance.now() + delay + grace_seconds * 1000;
     const cut = await this.#listener.drain(delay, grace_seconds * 1000);
+    // What clients left behind is read on as long as a request could have been served, and no longer.
+    await this.#resources.abandonedReads.close(deadline - performance.now());
     await this.#reloading;
     clearTimeout(this.#retry);
     await this.#runtime.parts.close();

@@ -85,6 +85,11 @@ export const enforcementSchema = z
       .describe(
         'Least max_tokens of a request whose output is shortened to what is left of a limit; below it the request is refused.',
       ),
+    abandoned_read_ms: numeric(z.int().min(0).max(600_000))
+      .prefault(60_000)
+      .describe(
+        "How long an answer is read on after its client has gone, in milliseconds (0 to 600000), so that the upstream's own count is charged. 0 gives it up at once; without a count a strict limit is charged the most that it can have been.",
+      ),
     max_wait_ms: numeric(z.int().min(0).max(60_000))
       .prefault(20_000)
       .describe(

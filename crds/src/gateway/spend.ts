@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import {
-  atomicList, decimal, groupName, httpUrl, mapList, secretKeyRef, setOf, text, warnAtPercent,
+  atomicList, decimal, duration, groupName, httpUrl, mapList, secretKeyRef, setOf, text, warnAtPercent,
 } from '../fields.ts'; // prettier-ignore
 import { exactlyOneOf, matching, withRules } from '../rules.ts';
 
@@ -99,6 +99,11 @@ export const spend = z
       .max(1_000_000)
       .default(1024)
       .describe('Least max_tokens of a request whose output is shortened to what is left of a limit.'),
+    abandonedRead: duration('0s', '10m')
+      .default('1m')
+      .describe(
+        "How long an answer is read on after its client has gone, so that the upstream's own count is charged. 0s gives it up at once.",
+      ),
     warnAtPercent: warnAtPercent()
       .default([75, 95])
       .describe('Percentages of a limit at which developers are warned, for policies that set none.'),

@@ -251,6 +251,7 @@ const everything: ClaudeGatewaySpecInput = {
   spend: {
     failurePolicy: 'Closed',
     minOutputTokens: 2048,
+    abandonedRead: '2m',
     warnAtPercent: [50, 90],
     blockedMessage: 'Ask in #claude.',
     groupLimitMode: 'Widest',

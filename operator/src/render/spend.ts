@@ -1,6 +1,6 @@
 import { Part, type Content } from './document.ts';
 import { entriesOf } from './field.ts';
-import { secretOf, type SpecField } from './parts.ts';
+import { secretOf, seconds, type SpecField } from './parts.ts';
 
 export function admin(spec: SpecField): Content {
   const field = spec.at('admin');
@@ -32,6 +32,7 @@ export function enforcement(spec: SpecField): Content {
   return new Part(field, {
     fail_closed_on_error: field.at('failurePolicy').as((policy) => policy === 'Closed'),
     min_output_tokens: field.at('minOutputTokens'),
+    abandoned_read_ms: seconds(field.at('abandonedRead')).as((length) => length * 1000),
     warn_at_percent: field
       .at('warnAtPercent')
       .as((percents) => percents.toSorted((one, other) => one - other)),
