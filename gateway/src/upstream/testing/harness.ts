@@ -125,8 +125,9 @@ export function post(
   gateway: TestGateway,
   body: string | object = HELLO,
   headers: Record<string, string> = {},
+  path = '/v1/messages',
 ): Promise<Response> {
-  return fetch(`${gateway.url}/v1/messages?beta=true`, {
+  return fetch(`${gateway.url}${path}?beta=true`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headers },
     body: typeof body === 'string' ? body : JSON.stringify(body),
