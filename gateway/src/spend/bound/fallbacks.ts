@@ -24,13 +24,18 @@ export function attemptsOf(request: Pick<BoundRequest, 'body' | 'fields' | 'fall
   let fast = false;
   for (const { members } of fallbacks) {
     const own = members.max_tokens === undefined ? null : valueAt(body, members.max_tokens);
-    if (own !== null) ownMaxTokens.push(typeof own === 'number' && own >= 0 ? Math.ceil(own) : MOST_OUTPUT);
+    if (own !== null)
+      ownMaxTokens.push(
+        typeof own === 'number' && own >= 0 ? Math.min(Math.ceil(own), MOST_TOKENS) : MOST_OUTPUT,
+      );
     const speed = members.speed === undefined ? null : valueAt(body, members.speed);
     fast ||= speed !== null && speed !== 'standard';
   }
   return { count: 1 + fallbacks.length, ownMaxTokens, fast };
 }
 
+/** Larger numbers count as this one: no model has a larger window. */
+const MOST_TOKENS = 1_000_000;
 const OPEN_BRACKET = 0x5b;
 
 /** Whether there are fallbacks at all. */
