@@ -18,8 +18,12 @@ export function recordFindings(
   const prices = new CatalogPrices();
   const byRequestId = new Map<string, RecordRow>();
   for (const record of records) {
-    if (byRequestId.has(record.requestId)) findings.push(`${record.requestId}: recorded twice`);
-    byRequestId.set(record.requestId, record);
+    const other = byRequestId.get(record.requestId);
+    if (other !== undefined && !isLost(other) && !isLost(record)) {
+      findings.push(`${record.requestId}: recorded twice`);
+    }
+    // An attempt that an upstream did not answer has a record of its own, beside that of the answer.
+    if (other === undefined || isLost(other)) byRequestId.set(record.requestId, record);
   }
   const testimonies = lastTestimonies(storm.upstream.testimonies);
   const mayBeForgotten = forgettable(storm.exchanges, byRequestId);
@@ -34,7 +38,10 @@ export function recordFindings(
     const record = byRequestId.get(got.requestId);
     if (record !== undefined) matched.add(got.requestId);
     if (got.status !== 200) {
-      if (record !== undefined && record.cost !== 0n && !mayBeForgotten(exchange)) {
+      const end = testimonies.get(ask.index)?.end;
+      // An upstream that had the request and broke off may bill its input.
+      const mayCost = got.status === 502 && record !== undefined && isLost(record) && end !== 'refused';
+      if (record !== undefined && record.cost !== 0n && !mayCost && !mayBeForgotten(exchange)) {
         findings.push(`${name}: charged ${record.cost} for an answer that was none`);
       }
       continue;
@@ -72,7 +79,12 @@ export function recordFindings(
   return findings;
 }
 
-/** A broken answer is charged its input, and as much output as was sent. */
+/** Of an attempt that brought no answer. */
+function isLost({ outcome, output, webSearches }: RecordRow): boolean {
+  return outcome === 'partial' && output === 0 && webSearches === 0;
+}
+
+/** A broken answer is charged its input, and at least as much output as was sent: under strict caps the most it can be. */
 function partialFindings(name: string, record: RecordRow, testimony: Testimony, body: string): string[] {
   const { planned } = testimony;
   const seen = body.split('word').length - 1;
@@ -84,8 +96,8 @@ function partialFindings(name: string, record: RecordRow, testimony: Testimony, 
   if (!begun && body.includes('message_start')) {
     findings.push(`${name}: its client saw the beginning, but no input is on record`);
   }
-  if (record.output > planned.output + 1) {
-    findings.push(`${name}: ${record.output} tokens of output on record, of ${planned.output} in all`);
+  if (record.output > testimony.maxTokens) {
+    findings.push(`${name}: ${record.output} tokens of output on record, of ${testimony.maxTokens} at most`);
   }
   if (testimony.streamed && record.output < seen - 1) {
     findings.push(`${name}: ${record.output} tokens of output on record, its client saw ${seen}`);
