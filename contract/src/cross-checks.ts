@@ -1,5 +1,6 @@
 import { resolveModel } from './catalog.ts';
 import { closestName } from './closest-name.ts';
+import { fetchedUrls } from './fetched-urls.ts';
 import { isLoopbackUrl } from './schema/addresses.ts';
 import type { GatewayConfig } from './schema/gateway-config.ts';
 import type { Issue } from './issues.ts';
@@ -100,7 +101,7 @@ const ANTHROPIC_HOST =
 function* userIdentity({ config }: CrossCheckContext): Iterable<Issue> {
   for (const [index, upstream] of (config.upstreams ?? []).entries()) {
     if (upstream.provider !== 'anthropic' || upstream.forward_user_identity !== true) continue;
-    const host = new URL(upstream.base_url).hostname.replace(/\.$/, '');
+    const host = new URL(upstream.base_url).hostname.replace(/\.+$/, '');
     if (ANTHROPIC_HOST.test(host)) {
       yield {
         path: ['upstreams', index, 'forward_user_identity'],
@@ -193,32 +194,7 @@ const NOT_LOOPBACK =
 /** Connections are guarded again when they are made: a name may lead to a loopback address too. */
 function* loopback(context: CrossCheckContext): Iterable<Issue> {
   if (context.allowLoopback) return;
-  for (const [path, url] of fetchedUrls(context)) {
+  for (const [path, url] of fetchedUrls(context.config, context.isProviderList)) {
     if (url !== undefined && isLoopbackUrl(url)) yield { path, message: NOT_LOOPBACK };
   }
-}
-
-/** Every URL of the file that the gateway itself connects to. */
-function* fetchedUrls({ config, isProviderList }: CrossCheckContext): Iterable<[Path, string | undefined]> {
-  for (const [index, provider] of (config.oidc ?? []).entries()) {
-    const path = isProviderList ? ['oidc', index] : ['oidc'];
-    yield [[...path, 'issuer'], provider.discovery_url === undefined ? provider.issuer : undefined];
-    yield [[...path, 'discovery_url'], provider.discovery_url];
-  }
-  for (const [index, upstream] of (config.upstreams ?? []).entries()) {
-    yield [['upstreams', index, 'base_url'], upstream.base_url];
-  }
-  for (const [index, { url }] of (config.telemetry?.forward_to ?? []).entries()) {
-    yield [['telemetry', 'forward_to', index, 'url'], url];
-  }
-  for (const [index, { url }] of (config.alerts?.webhooks ?? []).entries()) {
-    yield [['alerts', 'webhooks', index, 'url'], url];
-  }
-  for (const [index, { issuer, jwks_url }] of (config.workload_identity ?? []).entries()) {
-    yield [['workload_identity', index, 'issuer'], jwks_url === undefined ? issuer : undefined];
-    yield [['workload_identity', index, 'jwks_url'], jwks_url];
-  }
-  yield [['cri', 'jwks_url'], config.cri?.jwks_url];
-  yield [['cri', 'issuer'], config.cri?.issuer];
-  yield [['cri', 'policy', 'webhook', 'url'], config.cri?.policy?.webhook.url];
 }

@@ -142,6 +142,58 @@ describe('a valid file', () => {
       { store: '{ postgres_url: "postgres://x", readiness_grace_seconds: 5 }' },
       'store.readiness_grace_seconds',
     ],
+    [
+      'plain http to developers',
+      { listen: '{ public_url: "http://claude.corp.example" }' },
+      'listen.public_url',
+    ],
+    [
+      'plain http to an identity provider',
+      { oidc: '{ issuer: "http://idp.corp.example", client_id: g, client_secret: s }' },
+      'oidc.issuer',
+    ],
+    [
+      'plain http to one of several',
+      { oidc: '[{ name: a, issuer: "http://idp.corp.example", client_id: g, client_secret: s }]' },
+      'oidc[0].issuer',
+    ],
+    [
+      'plain http to a discovery document',
+      {
+        oidc: '{ issuer: "https://idp.example", discovery_url: "http://10.0.0.1/.well-known/x", client_id: g, client_secret: s }',
+      },
+      'oidc.discovery_url',
+    ],
+    [
+      'plain http to an upstream',
+      { upstreams: '[{ provider: anthropic, base_url: "http://llm.svc:4000", auth: { api_key: k } }]' },
+      'upstreams[0].base_url',
+    ],
+    [
+      'plain http to a webhook',
+      {
+        admin: '{}',
+        alerts:
+          '{ webhooks: [{ name: a, url: "http://hook.example", secret: "whsec_YWxlcnRzLXNlY3JldC1mcm9tLWVudmlyb25tZW50" }] }',
+      },
+      'alerts.webhooks[0].url',
+    ],
+    [
+      'plain http to the issuer of workloads',
+      {
+        workload_identity:
+          '[{ name: ci, issuer: "http://ci.example", audience: a, rules: [{ claims: { a: b }, principal: "ci:x" }] }]',
+      },
+      'workload_identity[0].issuer',
+    ],
+    [
+      'plain http to the keys of workloads',
+      {
+        workload_identity:
+          '[{ name: ci, issuer: "https://ci.example", jwks_url: "http://ci.example/k", audience: a, rules: [{ claims: { a: b }, principal: "ci:x" }] }]',
+      },
+      'workload_identity[0].jwks_url',
+    ],
     ['a shell default', { login_notice: '"${TEAM:-none}"' }, 'login_notice'],
     [
       'a setting that is not known',
@@ -153,6 +205,14 @@ describe('a valid file', () => {
       { path, message: expect.any(String), line: expect.any(Number) },
     ]);
   });
+
+  it.each(['http://127.0.0.1:8080', 'http://localhost', 'http://[::1]:1'])(
+    'does not warn of what stays on this machine: %s',
+    (url) => {
+      const sections = { listen: `{ host: 127.0.0.1, public_url: "${url}" }` };
+      expect(load(documentWith(sections)).warnings).toEqual([]);
+    },
+  );
 
   it('does not warn of shell in settings documents', () => {
     const cli = `{ apiKeyHelper: 'echo "\${X:-y}"' }`;

@@ -51,7 +51,11 @@ export function loadConfig(text: string, options: LoadOptions): LoadedConfig {
   ];
   if (problems.length > 0 || !result.success) throw new ConfigError(inFileOrder(problems), options.path);
 
-  const warnings = [...leftoverReferences(expansion), ...doubtsAbout(result.data), ...remarks.warnings];
+  const warnings = [
+    ...leftoverReferences(expansion),
+    ...doubtsAbout(result.data, isProviderList(document)),
+    ...remarks.warnings,
+  ];
   return { config: result.data, warnings: warnings.map((warning) => withLine(warning, yaml)) };
 }
 
@@ -91,9 +95,13 @@ function checkAcross(document: unknown, result: Result, { env }: LoadOptions): r
   return crossCheck({
     config: result.success ? result.data : validSections(raw),
     has: (section) => Object.hasOwn(raw, section),
-    isProviderList: Array.isArray(raw['oidc']),
+    isProviderList: isProviderList(document),
     allowLoopback: env['CLAUDE_GATEWAY_ALLOW_LOOPBACK'] === '1',
   });
+}
+
+function isProviderList(document: unknown): boolean {
+  return Array.isArray(valueAt(document, ['oidc']));
 }
 
 function validSections(raw: Readonly<Record<string, unknown>>): Partial<GatewayConfig> {

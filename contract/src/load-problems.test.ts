@@ -69,6 +69,11 @@ describe('an invalid file', () => {
       { path: 'access_control.deny_cidrs[0]', found: '"10.0.0.0/33"' },
     ],
     [
+      'mapped addresses of more than all of IPv4',
+      { access_control: '{ deny_cidrs: ["::ffff:0:0/95", "::ffff:10.0.0.0/104"] }' },
+      { path: 'access_control.deny_cidrs[0]', found: '"::ffff:0:0/95"' },
+    ],
+    [
       'a short secret',
       { session: '{ jwt_secret: hunter2 }' },
       { path: 'session.jwt_secret', message: expect.stringContaining('at least 32'), found: 'a string' },
@@ -503,5 +508,52 @@ describe('text that is no YAML', () => {
           .join(', ')}]`,
     );
     expect(problems(levels.join('\n'))[0]?.message).toContain('aliases');
+  });
+});
+
+describe('a URL with a user name or password', () => {
+  const URL_TEXT = 'https://ann:hunter2@host.example/.well-known/x';
+  const workload = (fields: string) =>
+    `[{ name: ci, issuer: https://ci.example, audience: a, rules: [{ claims: { a: b }, principal: "ci:x" }], ${fields} }]`;
+  const SECRET = `whsec_${Buffer.alloc(24, 7).toString('base64')}`;
+
+  it.each([
+    ['listen.public_url', { listen: `{ public_url: "${URL_TEXT}" }` }],
+    ['oidc.issuer', { oidc: `{ issuer: "${URL_TEXT}", client_id: g, client_secret: s }` }],
+    [
+      'oidc.discovery_url',
+      { oidc: `{ issuer: https://a.example, discovery_url: "${URL_TEXT}", client_id: g, client_secret: s }` },
+    ],
+    [
+      'oidc.form_action_origins[0]',
+      {
+        oidc: `{ issuer: https://a.example, form_action_origins: ["${URL_TEXT}"], client_id: g, client_secret: s }`,
+      },
+    ],
+    [
+      'upstreams[0].base_url',
+      { upstreams: `[{ provider: anthropic, base_url: "${URL_TEXT}", auth: { api_key: k } }]` },
+    ],
+    [
+      'upstreams[0].base_url',
+      { upstreams: `[{ provider: bedrock, region: us-east-1, base_url: "${URL_TEXT}" }]` },
+    ],
+    ['workload_identity[0].jwks_url', { workload_identity: workload(`jwks_url: "${URL_TEXT}"`) }],
+    ['telemetry.forward_to[0].url', { telemetry: `{ forward_to: [{ url: "${URL_TEXT}" }] }` }],
+    [
+      'alerts.webhooks[0].url',
+      {
+        admin: '{}',
+        alerts: `{ webhooks: [{ name: a, url: "${URL_TEXT}", secret: "${SECRET}" }] }`,
+      },
+    ],
+    ['cri.issuer', { cri: `{ issuer: "${URL_TEXT}" }` }],
+    ['cri.jwks_url', { cri: `{ jwks_url: "http://a:hunter2@127.0.0.1/" }` }],
+    ['cri.policy.webhook.url', { cri: `{ policy: { webhook: { url: "${URL_TEXT}" } } }` }],
+  ])('is refused at %s, and not shown', (path, sections) => {
+    const error = failure(documentWith(sections));
+    expect(error.problems.map((problem) => problem.path)).toContain(path);
+    expect(error.format()).toMatch(/user name or password|without credentials/);
+    expect(error.format()).not.toContain('hunter2');
   });
 });

@@ -1,8 +1,24 @@
+import { fetchedUrls } from './fetched-urls.ts';
 import type { Path } from './problem.ts';
+import { isExposedUrl } from './schema/addresses.ts';
 import type { GatewayConfig } from './schema/gateway-config.ts';
 
-/** What is valid and probably not meant. What concerns policies together, the gateway's policy room says. */
-export function* doubtsAbout(config: GatewayConfig): Iterable<{ path: Path; message: string }> {
+const EXPOSED =
+  'is plain http://: whoever is on the way can read and change what is sent, credentials and prompts included; use https://';
+
+/**
+ * What is valid and probably not meant. What concerns policies together, the gateway's policy room says.
+ *
+ * @param isProviderList `oidc` is a list in the file.
+ */
+export function* doubtsAbout(
+  config: GatewayConfig,
+  isProviderList: boolean,
+): Iterable<{ path: Path; message: string }> {
+  const published: [Path, string | undefined] = [['listen', 'public_url'], config.listen.public_url];
+  for (const [path, url] of [published, ...fetchedUrls(config, isProviderList)]) {
+    if (url !== undefined && isExposedUrl(url)) yield { path, message: EXPOSED };
+  }
   const { listen, telemetry, store, session } = config;
   if (listen.public_url !== undefined && new URL(listen.public_url).pathname !== '/') {
     yield {

@@ -34,7 +34,13 @@ function parseHttpUrl(text: string): URL | undefined {
   return url?.protocol === 'http:' || url?.protocol === 'https:' ? url : undefined;
 }
 
-const bareHost = (url: URL): string => url.hostname.toLowerCase().replace(/\.$/, '');
+const bareHost = (url: URL): string => url.hostname.toLowerCase().replace(/\.+$/, '');
+
+/** `https://user:password@host`: URLs are logged and shown, and most of what is given one does not use these. */
+export function hasUserInfo(text: string): boolean {
+  const url = parseHttpUrl(text);
+  return url !== undefined && (url.username !== '' || url.password !== '');
+}
 
 export function isHttpUrl(text: string): boolean {
   return parseHttpUrl(text) !== undefined;
@@ -51,7 +57,7 @@ export function isLoopbackHost(host: string): boolean {
   const bare = host
     .toLowerCase()
     .replace(/^\[|\]$/g, '')
-    .replace(/\.$/, '');
+    .replace(/\.+$/, '');
   return (
     bare === 'localhost' || bare.endsWith('.localhost') || bare === '::1' || /^127(\.\d{1,3}){3}$/.test(bare)
   );
@@ -69,4 +75,9 @@ export function isLoopbackUrl(text: string): boolean {
 export function isSecureUrl(text: string): boolean {
   const url = parseHttpUrl(text);
   return url !== undefined && (url.protocol === 'https:' || isLoopbackHost(url.hostname));
+}
+
+/** `http://` to anywhere but this machine: whoever is on the way reads along. */
+export function isExposedUrl(text: string): boolean {
+  return isHttpUrl(text) && !isSecureUrl(text);
 }

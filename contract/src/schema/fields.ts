@@ -1,6 +1,6 @@
-import { isIP } from 'node:net';
+import { BlockList, isIP } from 'node:net';
 import { z } from 'zod';
-import { isFetchableUrl } from './addresses.ts';
+import { hasUserInfo, isFetchableUrl, isSecureUrl } from './addresses.ts';
 
 /** A string with at least one character. */
 export const nonEmpty = (): z.ZodString => z.string().min(1, 'must not be empty');
@@ -17,11 +17,29 @@ export const numeric = <T extends z.ZodType<number>>(schema: T) => z.preprocess(
 
 export const positiveInt = () => numeric(z.int().positive());
 
+const NO_USER_INFO = {
+  error:
+    'must not hold a user name or password: take them out of the URL, and write credentials under a key of their own (such as auth, headers or secret)',
+  abort: true,
+} as const;
+
+/** A URL without `user:password@`. */
+export const urlText = () => z.string().refine((text) => !hasUserInfo(text), NO_USER_INFO);
+
 /** An http(s) URL that does not point at a cloud's metadata service. Loopback is judged when connecting. */
 export const fetchableUrl = () =>
-  z.string().refine(isFetchableUrl, {
+  urlText().refine(isFetchableUrl, {
     error: 'must be an http:// or https:// URL, and not of a cloud metadata service',
   });
+
+/** As {@link fetchableUrl}, and encrypted unless it stays on this machine. */
+export const secureUrl = () =>
+  urlText()
+    .refine(isSecureUrl, {
+      error: 'must be an https:// URL; http:// for loopback addresses only',
+      abort: true,
+    })
+    .refine(isFetchableUrl, { error: 'must not be of a cloud metadata service' });
 
 const PREFIX = /^(0|[1-9]\d{0,2})$/;
 
@@ -32,7 +50,18 @@ export function isAddressOrNetwork(text: string): boolean {
   if (family === 0) return false;
   if (slash === -1) return true;
   const prefix = text.slice(slash + 1);
-  return PREFIX.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128);
+  if (!PREFIX.test(prefix) || Number(prefix) > (family === 4 ? 32 : 128)) return false;
+  return Number(prefix) >= MAPPED_BITS || !isMapped(text.slice(0, slash));
+}
+
+/** The prefix of IPv4-mapped addresses: a network of them that is wider would be more than all of IPv4. */
+const MAPPED_BITS = 96;
+const MAPPED = new BlockList();
+MAPPED.addSubnet('0.0.0.0', 0, 'ipv4');
+
+/** `::ffff:10.0.0.0`, however it is spelled. */
+function isMapped(address: string): boolean {
+  return isIP(address) === 6 && MAPPED.check(address, 'ipv6');
 }
 
 export const network = () =>

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { clientAssertionSchema } from './client-assertion.ts';
-import { evenWithProblems, fetchableUrl, nonEmpty, normalizeDomain, numeric } from './fields.ts';
+import { evenWithProblems, fetchableUrl, nonEmpty, normalizeDomain, numeric, urlText } from './fields.ts';
 import { isFetchableUrl } from './addresses.ts';
 
 /** Parameters of the authorization request that the gateway itself sets. */
@@ -64,8 +64,7 @@ const allowedGroups = z
 
 const formActionOrigins = z
   .array(
-    z
-      .string()
+    urlText()
       .refine(isFetchableUrl, { error: 'must be an http:// or https:// origin', abort: true })
       .transform((text) => new URL(text).origin)
       .refine((origin) => !/[;,'"\s]/.test(origin), {

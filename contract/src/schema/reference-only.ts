@@ -1,13 +1,8 @@
 import { z } from 'zod';
-import { isFetchableUrl, isLoopbackUrl, isSecureUrl } from './addresses.ts';
-import { numeric } from './fields.ts';
+import { isLoopbackUrl } from './addresses.ts';
+import { numeric, secureUrl, urlText } from './fields.ts';
 
 const trimmed = z.string().trim().min(1, 'must not be empty');
-
-const secureUrl = z
-  .string()
-  .refine(isSecureUrl, { error: 'must be an https:// URL; http:// for loopback addresses only', abort: true })
-  .refine(isFetchableUrl, { error: 'must not be of a cloud metadata service' });
 
 /** Answers of the gateway itself, for load tests. */
 export const loadTestModeSchema = z
@@ -27,12 +22,11 @@ export const criSchema = z
   .strictObject({
     enabled: z.boolean().default(false).describe('Admit such requests.'),
     audience: z.array(trimmed).default([]).describe('Audiences that the tokens may have.'),
-    jwks_url: z
-      .string()
+    jwks_url: urlText()
       .refine(isLoopbackUrl, { error: 'must be a loopback URL: it is for tests' })
       .optional()
       .describe('Keys of a local stand-in, for tests.'),
-    issuer: secureUrl
+    issuer: secureUrl()
       .refine(isCanonicalIssuer, {
         error: 'must be a canonical URL without query, fragment or slash at its end',
       })
@@ -46,7 +40,7 @@ export const criSchema = z
       .strictObject({
         webhook: z
           .strictObject({
-            url: secureUrl.describe('Webhook to ask.'),
+            url: secureUrl().describe('Webhook to ask.'),
             timeout_ms: numeric(z.int().positive().max(30_000))
               .prefault(2000)
               .describe('Longest wait for it, in milliseconds (at most 30000).'),

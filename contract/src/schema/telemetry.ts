@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import { isFetchableUrl, isSecureUrl } from './addresses.ts';
-import { nonEmpty } from './fields.ts';
+import { nonEmpty, secureUrl } from './fields.ts';
 
 const ATTRIBUTE_NAME = /^[A-Za-z0-9._-]{1,255}$/;
 /** Printable ASCII without what delimits OTEL_RESOURCE_ATTRIBUTES or escapes in it: the octets of W3C Baggage but for %. */
@@ -69,14 +68,7 @@ function checkGoogleAuth({ url, headers, auth }: Destination, ctx: z.RefinementC
 
 const destination = z
   .strictObject({
-    url: z
-      .string()
-      .refine(isSecureUrl, {
-        error: 'must be an https:// URL; http:// for loopback addresses only',
-        abort: true,
-      })
-      .refine(isFetchableUrl, { error: 'must not be of a cloud metadata service' })
-      .describe('Base URL of an OTLP/HTTP receiver.'),
+    url: secureUrl().describe('Base URL of an OTLP/HTTP receiver.'),
     headers: z
       .record(z.string(), z.string())
       .default({})

@@ -98,15 +98,79 @@ export const requestLimits = z
       .max(1_048_576)
       .optional()
       .describe('Longest request target, in characters; a longer one gets 414.'),
+    maxBufferedBodyBytes: z
+      .int()
+      .min(1)
+      .max(1_099_511_627_776)
+      .optional()
+      .describe(
+        'Bytes of request bodies that one pod keeps at a time, of all requests together; what does not fit gets 503 before it is read, and one person may take half. When left out: a quarter of the memory limit of the container (of the node without one), from 64 MiB to 1 GiB.',
+      ),
+    maxConnections: z
+      .int()
+      .min(16)
+      .max(1_000_000)
+      .optional()
+      .describe(
+        'Connections that one pod takes at a time. When left out: one for each 64 KiB of memory, from 1000 to 20000.',
+      ),
+    maxConnectionsPerAddress: z
+      .int()
+      .min(0)
+      .max(1_000_000)
+      .optional()
+      .describe(
+        'Connections of one client address (of IPv6 its /64) at a time; 0 for no limit. Those of listen.trustedProxies are not counted. When left out: half of maxConnections.',
+      ),
+    maxRequestsInFlightPerPerson: z
+      .int()
+      .min(0)
+      .max(1_000_000)
+      .default(512)
+      .describe(
+        'Requests of one person or workload at a time, at one pod; further ones get 429 and are retried. 0 for no limit.',
+      ),
+    maxRequestsInFlightPerAddress: z
+      .int()
+      .min(0)
+      .max(1_000_000)
+      .default(256)
+      .describe(
+        'Requests of one client address (of IPv6 its /64) at a time, behind listen.trustedProxies, that have not said yet whose they are; further ones get 429. 0 for no limit.',
+      ),
+    minBodyBytesPerSecond: z
+      .int()
+      .min(0)
+      .max(1_073_741_824)
+      .default(8192)
+      .describe(
+        'Slowest transfer of a request body, on average after its first ten seconds; a slower one gets 408. 0 for no limit.',
+      ),
   })
   .prefault({})
-  .describe('How large a request may be.');
+  .describe('How large requests may be, and how much clients may make one pod hold.');
 
 export const timeouts = z
   .strictObject({
     upstreamFirstByte: duration('1s', '24h')
       .default('2m')
       .describe("Longest wait for an upstream's response headers. Streams have no limit after that."),
+    requestHeaders: duration('1s', '24h')
+      .default('20s')
+      .describe('Longest wait for the headers of a request; after it there is 408.'),
+    requestBody: duration('1s', '24h')
+      .default('5m')
+      .describe('Longest wait for the body of a request; after it there is 408.'),
+    clientStall: duration('1s', '24h')
+      .default('2m')
+      .describe(
+        'How long a client may take nothing of an answer that waits for it; after it the connection is closed.',
+      ),
+    keepAlive: duration('1s', '24h')
+      .default('620s')
+      .describe(
+        'How long a connection may be idle between two requests: longer than the load balancer in front keeps it.',
+      ),
   })
   .prefault({})
   .describe('How long to wait.');

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { AddressSet, normaliseAddress, resolveClientAddress } from './client-address.ts';
+import { AddressSet, clientNetwork, normaliseAddress, resolveClientAddress } from './client-address.ts';
 
 const trusted = new AddressSet(['10.0.0.0/8', '2001:db8:1::/48', '192.168.1.1']);
 
@@ -16,6 +16,25 @@ describe('AddressSet', () => {
     ['', false],
   ])('%s -> %s', (address, expected) => {
     expect(trusted.has(address)).toBe(expected);
+  });
+
+  it.each([
+    ['::ffff:10.0.0.0/104', '10.1.2.3', true],
+    ['::ffff:a00:0/104', '::ffff:10.1.2.3', true],
+    ['::ffff:10.0.0.0/104', '11.1.2.3', false],
+    ['::ffff:10.0.0.7/128', '10.0.0.7', true],
+    ['::ffff:10.0.0.7', '10.0.0.7', true],
+    ['::ffff:0:0/96', '203.0.113.9', true],
+    ['::ffff:0:0/96', '2001:db8::1', false],
+  ])('%s, of IPv4-mapped addresses, has %s: %s', (entry, address, expected) => {
+    expect(new AddressSet([entry]).has(address)).toBe(expected);
+  });
+
+  it('knows a client by its address, or by the /64 that one subscriber has', () => {
+    expect(clientNetwork('203.0.113.9')).toBe('203.0.113.9');
+    expect(clientNetwork('2001:db8::1')).toBe(clientNetwork('2001:db8:0:0:ffff::'));
+    expect(clientNetwork('2001:db8::1')).not.toBe(clientNetwork('2001:db8:0:1::1'));
+    expect(clientNetwork('nonsense:')).toBe('nonsense:');
   });
 
   it('names the entry that it cannot read', () => {

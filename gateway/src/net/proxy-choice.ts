@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
+import { AddressSet } from '../http/client-address.ts';
 import { isLoopbackName } from './ssrf-guard.ts';
 
 /** The forward proxy, as HTTP_PROXY, HTTPS_PROXY and NO_PROXY describe it. */
@@ -47,7 +48,7 @@ function parseProxy(value: string | undefined, variable: string): URL | null {
 }
 
 function isLoopback(hostname: string): boolean {
-  const host = hostname.toLowerCase().replace(/\.$/, '');
+  const host = hostname.toLowerCase().replace(/\.+$/, '');
   return isLoopbackName(host) || (isIP(host) !== 0 && ipaddr.process(host).range() === 'loopback');
 }
 
@@ -57,7 +58,7 @@ function compileNoProxy(list: string): (hostname: string, port: number) => boole
     .filter((entry) => entry !== '')
     .map((entry) => compileRule(entry.toLowerCase()));
   return (hostname, port) => {
-    const host = hostname.toLowerCase().replace(/\.$/, '');
+    const host = hostname.toLowerCase().replace(/\.+$/, '');
     return rules.some((rule) => rule(host, port));
   };
 }
@@ -67,12 +68,8 @@ type Rule = (host: string, port: number) => boolean;
 function compileRule(entry: string): Rule {
   if (entry === '*') return () => true;
   if (ipaddr.isValidCIDR(entry)) {
-    const [network, bits] = ipaddr.parseCIDR(entry);
-    return (host) => {
-      if (isIP(host) === 0) return false;
-      const address = ipaddr.process(host);
-      return address.kind() === network.kind() && address.match(network, bits);
-    };
+    const network = new AddressSet([entry]);
+    return (host) => isIP(host) !== 0 && network.has(host);
   }
   const { name, port: onlyPort } = splitPort(entry);
   const bare = name.replace(/^\*?\./, '');

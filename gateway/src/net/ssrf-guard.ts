@@ -110,7 +110,7 @@ export function hostRefusal(hostname: string, allowLoopback: boolean): string | 
   const host = hostname
     .toLowerCase()
     .replace(/^\[|\]$/g, '')
-    .replace(/\.$/, '');
+    .replace(/\.+$/, '');
   if (isIP(host) !== 0) return addressRefusal(host, allowLoopback);
   if (METADATA_NAMES.has(host)) return `${host} is the name of a cloud metadata service`;
   if (!allowLoopback && isLoopbackName(host)) return `${host} is ${LOOPBACK}`;

@@ -39,6 +39,9 @@ export function network(spec: SpecField): Readonly<Record<string, Content>> {
     const field = rates.at(name);
     return new Part(field, { max: field.at('max'), window_seconds: seconds(field.at('window')) });
   };
+  const wait = (
+    name: 'upstreamFirstByte' | 'requestHeaders' | 'requestBody' | 'clientStall' | 'keepAlive',
+  ): Content => seconds(spec.at('timeouts').at(name)).as((length) => length * 1000);
   return {
     access_control: spec.at('accessControl').whenSet(
       (control) =>
@@ -51,9 +54,19 @@ export function network(spec: SpecField): Readonly<Record<string, Content>> {
       max_request_bytes: limits.at('maxBodyBytes'),
       max_request_header_bytes: limits.at('maxHeaderBytes'),
       max_url_length: limits.at('maxURLLength'),
+      max_buffered_request_bytes: limits.at('maxBufferedBodyBytes'),
+      max_connections: limits.at('maxConnections'),
+      max_connections_per_address: limits.at('maxConnectionsPerAddress'),
+      max_requests_in_flight_per_person: limits.at('maxRequestsInFlightPerPerson'),
+      max_requests_in_flight_per_address: limits.at('maxRequestsInFlightPerAddress'),
+      min_request_bytes_per_second: limits.at('minBodyBytesPerSecond'),
     }),
     timeouts: {
-      upstream_ttfb_ms: seconds(spec.at('timeouts').at('upstreamFirstByte')).as((length) => length * 1000),
+      upstream_ttfb_ms: wait('upstreamFirstByte'),
+      request_headers_ms: wait('requestHeaders'),
+      request_body_ms: wait('requestBody'),
+      client_stall_ms: wait('clientStall'),
+      keep_alive_ms: wait('keepAlive'),
     },
     rate_limits: { device_authorization: rate('deviceAuthorization'), device_verify: rate('deviceVerify') },
     shutdown: {
