@@ -2,6 +2,7 @@ import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { isIP, type Socket } from 'node:net';
 import { buildConnector } from 'undici';
+import { ignoreInterim } from './interim-responses.ts';
 import { compileProxyChoice, type ProxyOptions } from './proxy-choice.ts';
 import {
   BlockedDestinationError,
@@ -33,7 +34,11 @@ export function createConnector(options: ConnectorOptions): buildConnector.conne
   });
   const chooseProxy = compileProxyChoice(options.proxy);
 
-  return (target, callback) => {
+  return (target, answer) => {
+    const callback: buildConnector.Callback = (...[error, socket]) => {
+      if (error === null) answer(null, ignoreInterim(socket));
+      else answer(error, null);
+    };
     const port = Number(target.port) || (target.protocol === 'https:' ? 443 : 80);
     const refusal = hostRefusal(target.hostname, options.allowLoopback);
     if (refusal !== null) {
