@@ -80,6 +80,7 @@ export class Gateway {
     let listening: Listener | undefined;
     let ledger: ReplicaLedger | undefined;
     let policyRevision = (): bigint => 0n;
+    const abandonedReads = new AbandonedReads();
     const metrics =
       config.metrics === undefined
         ? undefined
@@ -91,6 +92,7 @@ export class Gateway {
               connections: () => listening?.connections() ?? Promise.resolve(0),
               draining: () => listening?.draining ?? false,
               openHolds: () => ledger?.open ?? 0,
+              abandonedReads: () => abandonedReads.size,
               queuedSettlements: () => ledger?.queued ?? 0,
               policyRevision: () => policyRevision(),
             },
@@ -118,7 +120,7 @@ export class Gateway {
         store,
         ledger,
         learned: createLearned(),
-        abandonedReads: new AbandonedReads(),
+        abandonedReads,
         principals: new PrincipalLog({ usage: store.usage, clock, log }),
         settingsFetches: new SettingsFetchLog({ store: store.settingsClients, clock, log }),
         log,

@@ -14,6 +14,7 @@ const SOURCES: MetricSources = {
   bufferedRequestBytes: () => 2048,
   draining: () => true,
   openHolds: () => 2,
+  abandonedReads: () => 5,
   queuedSettlements: () => 7,
   policyRevision: () => 42n,
 };
@@ -153,6 +154,7 @@ describe('the metrics of a gateway', () => {
     expect(of('http_connections')).toBe(5);
     expect(of('draining')).toBe(1);
     expect(of('ledger_open_holds')).toBe(2);
+    expect(of('abandoned_reads')).toBe(5);
     expect(of('ledger_queued_settlements')).toBe(7);
     expect(of('policy_revision')).toBe(42);
     expect(of('build_info{version="1.2.3"}')).toBe(1);

@@ -16,6 +16,8 @@ export interface MetricSources {
   readonly draining: () => boolean;
   /** Requests that hold something of budgets, or were admitted without. */
   readonly openHolds: () => number;
+  /** Answers that are read on though their clients have gone. */
+  readonly abandonedReads: () => number;
   /** Settlements that PostgreSQL has not taken. */
   readonly queuedSettlements: () => number;
   readonly policyRevision: () => bigint;
@@ -76,6 +78,11 @@ export function createMetrics({ version, sources, now }: MetricsOptions): Gatewa
     sources.draining() ? 1 : 0,
   );
   gauge('ledger_open_holds', 'Requests that are admitted and not settled.', sources.openHolds);
+  gauge(
+    'abandoned_reads',
+    'Answers that are read on to their end though their clients have gone, so that the count of the upstream is charged.',
+    sources.abandonedReads,
+  );
   gauge(
     'ledger_queued_settlements',
     'Settlements that PostgreSQL has not taken. They gather while it is away.',

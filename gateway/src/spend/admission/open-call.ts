@@ -149,7 +149,7 @@ export class OpenCall implements CallObserver {
   }
 
   #answered(metered: MeteredUsage, end: CallEnd): void {
-    if (!metered.answered && end.ending === 'client_gone') {
+    if (!metered.answered && end.ending !== 'complete') {
       this.#settle(this.#record(this.#unansweredCharge(end), 'partial', end));
       return;
     }
