@@ -9,10 +9,14 @@ import type { Request } from 'express';
 import { ApiError } from '../http/errors.ts';
 import { choiceOf, invalid } from './input.ts';
 import { PERIODS, startOf } from './periods.ts';
-import { limitOf, pageToken, readPageToken, repeated, single } from './query.ts';
+import { badPage, limitOf, pageToken, readPageToken, repeated, single } from './query.ts';
 
 const MAX_USERS = 100;
 const MAX_QUERY = 256;
+/** Whom a page begins after: whatever an identity provider calls people. */
+const SUBJECT = /^[^]{1,1024}$/;
+/** In nano-USD: PostgreSQL's bigint. */
+const MAX_SPENT = 2n ** 63n - 1n;
 
 /** What `GET /effective` asks. */
 export interface EffectiveQuery {
@@ -37,7 +41,7 @@ export function readEffectiveQuery(request: Request): EffectiveQuery {
     throw new ApiError('invalid_request_error', 'sort=spend_desc needs exactly one period[].');
   }
   const caps = repeated(request, 'include[]').map((one) => choiceOf(one, 'include[]', ['caps'] as const));
-  const users = repeated(request, 'user_ids[]').map(withoutNul);
+  const users = repeated(request, 'user_ids[]');
   const wanted = periods.length === 0 ? PERIODS : periods;
   const common = { periods: wanted, caps: caps.length > 0 };
 
@@ -52,10 +56,10 @@ export function readEffectiveQuery(request: Request): EffectiveQuery {
   if (query !== undefined && query.length > MAX_QUERY) {
     throw invalid('q', `must have at most ${MAX_QUERY} characters`);
   }
-  const filter = { limit, ...(query ? { query: withoutNul(query) } : {}) };
+  const filter = { limit, ...(query ? { query } : {}) };
   const page = single(request, 'page');
   if (sort === undefined || only === undefined) {
-    const after = page === undefined ? undefined : readPageToken(page, ['p']).p;
+    const after = page === undefined ? undefined : readPageToken(page, { p: SUBJECT }).p;
     return { ...common, who: (store, now) => bySubject(store, now, wanted, { ...filter, after }) };
   }
   const after = page === undefined ? undefined : cursorOf(page);
@@ -98,10 +102,10 @@ async function bySpend(
 }
 
 function cursorOf(page: string): SpendCursor {
-  const { p, s } = readPageToken(page, ['p', 's']);
-  if (!/^[0-9]{1,30}$/.test(s))
-    throw invalid('page', 'must be the next_page of an answer to the same question');
-  return { sub: p, spent: BigInt(s) };
+  const { p, s } = readPageToken(page, { p: SUBJECT, s: /^(0|[1-9][0-9]{0,18})$/ });
+  const spent = BigInt(s);
+  if (spent > MAX_SPENT) throw badPage();
+  return { sub: p, spent };
 }
 
 function periodsOf(request: Request): readonly BudgetPeriod[] {
@@ -111,9 +115,4 @@ function periodsOf(request: Request): readonly BudgetPeriod[] {
 
 function startsOf(periods: readonly BudgetPeriod[], now: Date): PeriodStarts {
   return Object.fromEntries(periods.map((period) => [period, startOf(period, now)]));
-}
-
-function withoutNul(value: string): string {
-  if (value.includes('\0')) throw new ApiError('invalid_request_error', 'NUL is no character of a name.');
-  return value;
 }

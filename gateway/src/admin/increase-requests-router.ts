@@ -18,6 +18,9 @@ import { ownedByResource } from './preconditions.ts';
 import { limitOf, pageToken, readPageToken, repeated, single } from './query.ts';
 import { spendSummaries } from './spend-summary.ts';
 
+const ID = /^slir_[0-9a-z]{1,64}$/;
+/** Where a page ends: a number of PostgreSQL's. */
+const SEQUENCE = /^[1-9][0-9]{0,17}$/;
 const STATUSES = ['pending', 'approved', 'denied'] as const;
 
 interface Parts {
@@ -42,7 +45,7 @@ export function createIncreaseRequestsRouter(dependencies: AdminDependencies, pa
     const page = single(request, 'page');
     const { requests, next } = await increaseRequests.list({
       limit: limitOf(request),
-      ...(page === undefined ? {} : { after: readPageToken(page, ['r']).r }),
+      ...(page === undefined ? {} : { after: readPageToken(page, { r: SEQUENCE }).r }),
       ...(subs === undefined ? {} : { subs }),
       ...(statuses === undefined ? {} : { statuses }),
     });
@@ -212,7 +215,7 @@ function resolvedOf(result: IncreaseResolution): Extract<IncreaseResolution, { s
 
 function idOf(request: Request): string {
   const id = String(request.params['id']);
-  if (!/^slir_[0-9a-z]{1,64}$/.test(id)) throw noSuchRequest();
+  if (!ID.test(id)) throw noSuchRequest();
   return id;
 }
 

@@ -25,7 +25,7 @@ export function nameOf(value: unknown, field: string): string {
   if (typeof value !== 'string') throw invalid(field, `must be a string, not ${kindOf(value)}`);
   if (value === '') throw invalid(field, 'must not be empty');
   if (value.length > MAX_NAME) throw invalid(field, `must have at most ${MAX_NAME} characters`);
-  return withoutNul(value, field);
+  return storable(value, field);
 }
 
 /** Text for people, or nothing. */
@@ -33,7 +33,7 @@ export function textOf(value: unknown, field: string, longest: number): string |
   if (value === undefined || value === null) return null;
   if (typeof value !== 'string') throw invalid(field, `must be a string or null, not ${kindOf(value)}`);
   if (value.length > longest) throw invalid(field, `must have at most ${longest} characters`);
-  return withoutNul(value, field);
+  return storable(value, field);
 }
 
 /** One of the words, or undefined when the field is not there. */
@@ -53,7 +53,11 @@ export function kindOf(value: unknown): string {
   return Array.isArray(value) ? 'array' : typeof value;
 }
 
-function withoutNul(value: string, field: string): string {
+/** Text that PostgreSQL can keep and send back: without NUL, and without half of a surrogate pair. */
+export function storable(value: string, field: string): string {
   if (value.includes('\0')) throw invalid(field, 'must not contain a NUL character');
+  if (!value.isWellFormed()) {
+    throw invalid(field, 'must be well-formed Unicode, and has one half of a surrogate pair');
+  }
   return value;
 }

@@ -308,3 +308,35 @@ describe('GET /v1/organizations/usage as CSV', () => {
     await expect(response.text()).rejects.toThrow();
   });
 });
+
+describe('what nobody can have meant', () => {
+  const RANGE = 'starting_at=2026-11-01&ending_at=2026-11-20';
+  const token = (text: string): string => `page_${Buffer.from(text).toString('base64url')}`;
+
+  it.each([
+    token('2026-11-02'),
+    token('2026-11-02T00:00:00Z'),
+    token('Mon, 02 Nov 2026 00:00:00 GMT'),
+    token('+275760-09-13T00:00:00.000Z'),
+    token('0'),
+    `${token('2026-11-02T00:00:00.000Z')}=`,
+    'page_',
+    '2026-11-02T00:00:00.000Z',
+  ])('a forged cursor is refused: %s', async (page) => {
+    const response = await fetch(`${url}?${RANGE}&page=${encodeURIComponent(page)}`);
+    expect(response.status).toBe(400);
+    expect(await response.text()).toContain('page: ');
+  });
+
+  it.each(['0000-01-01', '0001-01-01T00:00:00Z', '1969-12-31', '9999-12-31T23:59:59-14:00', '9999-01-01'])(
+    'a time that no calendar agrees on is refused: %s',
+    async (time) => {
+      for (const range of [
+        `starting_at=${time}&bucket_width=all`,
+        `starting_at=2026-11-01&bucket_width=all&ending_at=${time}`,
+      ]) {
+        expect([range, (await fetch(`${url}?${range}`)).status]).toEqual([range, 400]);
+      }
+    },
+  );
+});

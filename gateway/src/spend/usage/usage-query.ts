@@ -123,7 +123,9 @@ function startOfPage(parameters: URLSearchParams, format: 'json' | 'csv'): Date 
   if (format === 'csv') throw invalid('page', 'does not apply to CSV, which has everything in one answer');
   const encoded = PAGE.exec(token)?.[1];
   const date = new Date(encoded === undefined ? NaN : Buffer.from(encoded, 'base64url').toString());
-  if (Number.isNaN(date.getTime())) throw invalid('page', 'must be the next_page of an earlier answer');
+  if (Number.isNaN(date.getTime()) || pageToken(date) !== token) {
+    throw invalid('page', 'must be the next_page of an earlier answer');
+  }
   return date;
 }
 
@@ -190,6 +192,10 @@ function limit(parameters: URLSearchParams, width: BucketWidth): number {
   return number;
 }
 
+/** In UTC: of times far from these not every calendar agrees that they exist. */
+const MIN_YEAR = 1970;
+const MAX_YEAR = 9998;
+
 /** RFC 3339, or a date, which begins at midnight of the zone. */
 const TIME = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2}))?$/i;
 
@@ -208,5 +214,8 @@ function moment(
       'must be a time with its offset such as 2026-11-01T00:00:00Z, or a date such as 2026-11-01',
     );
   }
+  const { year } = date.toUTC();
+  if (year < MIN_YEAR || year > MAX_YEAR)
+    throw invalid(name, `must be of a year from ${MIN_YEAR} to ${MAX_YEAR}`);
   return date.toJSDate();
 }
