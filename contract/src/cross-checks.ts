@@ -123,11 +123,14 @@ function* modelUpstreams({ config }: CrossCheckContext): Iterable<Issue> {
   }
 }
 
+/** Characters: a name that is longer may be a secret that a reference put into the wrong place. */
+const MAX_NAME_SHOWN = 40;
+
 function unknownUpstream(path: Path, name: string, names: readonly string[]): Issue {
   const suggestion = closestName(name, names);
   return {
     path,
-    message: `no upstream has this name; there is ${names.join(', ')}`,
+    message: `no upstream has this name; there is ${names.filter((known) => known.length <= MAX_NAME_SHOWN).join(', ')}`,
     ...(suggestion === undefined ? {} : { suggestion }),
   };
 }

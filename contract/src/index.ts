@@ -15,6 +15,7 @@ export {
 export { referencesIn } from './expansion.ts';
 export { jsonSchema } from './json-schema.ts';
 export { loadConfig, type LoadedConfig, type LoadOptions } from './load-config.ts';
+export { lowerAscii } from './lower-ascii.ts';
 export { ConfigError, formatPath, type ConfigProblem, type ConfigWarning } from './problem.ts';
 export { restartRequired, restartValues } from './restart-required.ts';
 export { gatewayConfigSchema } from './schema/gateway-config.ts';

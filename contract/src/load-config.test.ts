@@ -31,8 +31,8 @@ describe('a valid file', () => {
       limits: { max_request_bytes: 33_554_432 },
       timeouts: { upstream_ttfb_ms: 120_000 },
       rate_limits: {
-        device_authorization: { max: 30, window_seconds: 600 },
-        device_verify: { max: 10, window_seconds: 600 },
+        device_authorization: { max: 600, window_seconds: 600 },
+        device_verify: { max: 30, window_seconds: 600 },
       },
       shutdown: { grace_seconds: 600 },
       telemetry: { forward_to: [] },

@@ -19,7 +19,7 @@ export function* doubtsAbout(
   for (const [path, url] of [published, ...fetchedUrls(config, isProviderList)]) {
     if (url !== undefined && isExposedUrl(url)) yield { path, message: EXPOSED };
   }
-  const { listen, telemetry, store, session } = config;
+  const { listen, telemetry, store, session, oidc, admin } = config;
   if (listen.public_url !== undefined && new URL(listen.public_url).pathname !== '/') {
     yield {
       path: ['listen', 'public_url'],
@@ -42,6 +42,13 @@ export function* doubtsAbout(
     yield {
       path: ['store', 'readiness_grace_seconds'],
       message: 'has no effect: readiness of this gateway does not depend on the database',
+    };
+  }
+  const unprefixed = oidc.filter(({ groups_prefix: prefix }) => prefix === undefined);
+  if (unprefixed.length > 1 && (admin?.admin_groups.length ?? 0) > 0) {
+    yield {
+      path: ['admin', 'admin_groups'],
+      message: `a group of this name makes administrators whichever of ${unprefixed.map(({ name }) => name).join(', ')} names it: give all but one a groups_prefix`,
     };
   }
   if (new Set(session.jwt_secret).size < session.jwt_secret.length) {

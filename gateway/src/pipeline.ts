@@ -12,6 +12,7 @@ import { createDeviceRouter } from './auth/device/router.ts';
 import type { OidcProvider } from './auth/oidc/provider.ts';
 import { createOidcProvider } from './auth/oidc/relying-party.ts';
 import { Authenticator } from './auth/session/authenticator.ts';
+import { createSignInLimits } from './auth/limits/sign-in-limits.ts';
 import { createRefreshTokens } from './auth/session/refresh-token.ts';
 import { createSealer } from './auth/session/sealer.ts';
 import { createTokenRouter } from './auth/session/token-endpoint.ts';
@@ -31,6 +32,7 @@ import { createAgent, type ProxyOptions } from './net/http-client.ts';
 import type { Audit } from './observe/audit.ts';
 import type { Log } from './observe/log.ts';
 import type { GatewayMetrics } from './observe/metrics/metrics.ts';
+import { GroupNames } from './group-names.ts';
 import { Parts } from './parts.ts';
 import { livePolicy } from './policy-parts.ts';
 import { createPolicyRouter } from './policy/router.ts';
@@ -110,7 +112,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
   const secrets = config.session.jwt_secret;
 
   const providers = await Promise.all(
-    config.oidc.map((provider) => oidcProvider(provider, publicUrl, resources, parts)),
+    config.oidc.map((provider) => oidcProvider(provider, config.oidc, publicUrl, resources, parts)),
   );
   const sealer = createSealer(secrets);
   const refreshTokens = createRefreshTokens(secrets);
@@ -119,7 +121,19 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
     ttlSeconds: Math.round(config.session.ttl_hours * 3600),
     issuer: publicUrl,
   };
-  const tokens = await parts.use('tokens', sessionParts, () => createTokens({ ...sessionParts, clock }));
+  const groupNames = await parts.use('group names', null, () => new GroupNames());
+  const tokenParts = {
+    ...sessionParts,
+    maxHeaderBytes: config.limits.max_request_header_bytes,
+    groups: config.session.groups,
+  };
+  const tokens = await parts.use('tokens', tokenParts, () =>
+    createTokens({
+      ...tokenParts,
+      ...(config.session.groups === 'named' && { isNamedGroup: (group) => groupNames.has(group) }),
+      clock,
+    }),
+  );
   const authenticator = await parts.use(
     'authenticator',
     sessionParts,
@@ -172,7 +186,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
   const tokenExchange =
     config.workload_identity.length === 0
       ? undefined
-      : await parts.use('workload identity', [config.workload_identity, sessionParts], () =>
+      : await parts.use('workload identity', [config.workload_identity, tokenParts], () =>
           createTokenExchange({
             config: config.workload_identity,
             tokens,
@@ -197,6 +211,9 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
     const principal = authenticator.authenticate(headers, context, options);
     return principal instanceof Promise ? principal.then(identified) : identified(principal);
   };
+  const limits = await parts.use('sign-in limits', config.rate_limits, () =>
+    createSignInLimits(config.rate_limits, clock),
+  );
   const app = createApp([
     createProbesRouter({ version, publicUrl, isDraining: resources.isDraining }),
     createLandingRouter({ version, publicUrl }),
@@ -206,6 +223,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
       tokens,
       refreshTokens,
       sealer,
+      limits,
       provider: (id) => providers.find((provider) => provider.id === id),
       audit,
       clock,
@@ -251,6 +269,8 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
     createDeviceRouter({
       grants: store.deviceGrants,
       rateLimits: store.rateLimits,
+      limits,
+      assertMintable: async (holder) => void (await tokens.mint(holder)),
       sealer,
       settings: () => ({
         publicUrl,
@@ -303,6 +323,13 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
     app(request, response);
   };
 
+  const namedHere = new Set([
+    ...(config.admin?.admin_groups ?? []),
+    ...config.upstreams.flatMap(({ groups }) => groups ?? []),
+  ]);
+  groupNames.namedBy(
+    (group) => namedHere.has(group) || policy.namesGroup(group) || caps.current.namesGroup(group),
+  );
   return {
     rules: rulesOf(config),
     handle,
@@ -334,16 +361,21 @@ function rulesOf(config: GatewayConfig): ListenerRules {
 
 function oidcProvider(
   settings: OidcProviderConfig,
+  all: readonly OidcProviderConfig[],
   publicUrl: string,
   resources: Resources,
   parts: Parts,
 ): Promise<OidcProvider> {
+  const others = all
+    .filter(({ name }) => name !== settings.name)
+    .map(({ name, groups_prefix }) => ({ name, groups_prefix }));
   return parts.use(
     'identity provider',
-    [settings, publicUrl],
+    [settings, others, publicUrl],
     () =>
       createOidcProvider(settings, {
         id: settings.name,
+        others,
         ...(settings.label === undefined ? {} : { label: settings.label }),
         redirectUri: `${publicUrl}/oauth/callback`,
         allowLoopback: resources.allowLoopback,

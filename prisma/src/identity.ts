@@ -1,3 +1,4 @@
+import { lowerAscii } from './storable.ts';
 import type { Identity } from './types.ts';
 
 /** The columns that hold an identity, in device_grants and sessions alike. */
@@ -15,5 +16,5 @@ export function identityOf({ sub, provider, email, name, groups }: IdentityRow):
 
 /** How an email address is searched for: people are one person whatever the case. */
 export function emailKey(email: string | null): string | null {
-  return email === null ? null : email.toLowerCase();
+  return email === null ? null : lowerAscii(email);
 }

@@ -18,6 +18,18 @@ describe.each(POSTGRES_VERSIONS)('rate limits on PostgreSQL %i', (version) => {
     ).toEqual([[25]]);
   });
 
+  it('look without counting', async () => {
+    const { rateLimits } = await postgres.open();
+    const key = randomUUID();
+    const two = { max: 2, windowSeconds: 60 };
+    for (let i = 0; i < 5; i++) expect((await rateLimits.peek(key, two, at(0))).allowed).toBe(true);
+    await rateLimits.hit(key, two, at(0));
+    expect(await rateLimits.peek(key, two, at(0))).toEqual({ allowed: true, retryAfterSeconds: 0 });
+    await rateLimits.hit(key, two, at(0));
+    expect(await rateLimits.peek(key, two, at(15_000))).toEqual({ allowed: false, retryAfterSeconds: 45 });
+    expect((await rateLimits.peek(key, two, at(60_000))).allowed).toBe(true);
+  });
+
   it('say when to come back, and begin anew then', async () => {
     const { rateLimits } = await postgres.open();
     const key = randomUUID();

@@ -7,6 +7,8 @@ const HIT = `
   INSERT INTO ${SCHEMA}.rate_limit_windows AS w (key, starts_at, expires_at, hits) VALUES ($1, $2, $3, 1)
   ON CONFLICT (key, starts_at) DO UPDATE SET hits = w.hits + 1 WHERE w.hits < $4`;
 
+const COUNTED = `SELECT hits FROM ${SCHEMA}.rate_limit_windows WHERE key = $1 AND starts_at = $2`;
+
 /** Fixed windows, aligned to the epoch so that all replicas mean the same one. */
 export class PostgresRateLimitStore implements RateLimitStore {
   readonly #database: Database;
@@ -20,12 +22,32 @@ export class PostgresRateLimitStore implements RateLimitStore {
     { max, windowSeconds }: { max: number; windowSeconds: number },
     now: Date,
   ): Promise<{ allowed: boolean; retryAfterSeconds: number }> {
-    const windowMs = windowSeconds * 1000;
-    const startsAt = Math.floor(now.getTime() / windowMs) * windowMs;
-    const expiresAt = startsAt + windowMs;
+    const { startsAt, expiresAt } = windowOf(windowSeconds, now);
     const allowed =
       max > 0 &&
       (await this.#database.execute(HIT, [key, new Date(startsAt), new Date(expiresAt), max])) === 1;
-    return { allowed, retryAfterSeconds: allowed ? 0 : Math.ceil((expiresAt - now.getTime()) / 1000) };
+    return { allowed, retryAfterSeconds: allowed ? 0 : secondsUntil(expiresAt, now) };
   }
+
+  async peek(
+    key: string,
+    { max, windowSeconds }: { max: number; windowSeconds: number },
+    now: Date,
+  ): Promise<{ allowed: boolean; retryAfterSeconds: number }> {
+    const { startsAt, expiresAt } = windowOf(windowSeconds, now);
+    const [counted] = await this.#database.query<{ hits: number }>(COUNTED, [key, new Date(startsAt)]);
+    const allowed = (counted?.hits ?? 0) < max;
+    return { allowed, retryAfterSeconds: allowed ? 0 : secondsUntil(expiresAt, now) };
+  }
+}
+
+/** In ms since the epoch. */
+function windowOf(windowSeconds: number, now: Date): { startsAt: number; expiresAt: number } {
+  const windowMs = windowSeconds * 1000;
+  const startsAt = Math.floor(now.getTime() / windowMs) * windowMs;
+  return { startsAt, expiresAt: startsAt + windowMs };
+}
+
+function secondsUntil(at: number, now: Date): number {
+  return Math.ceil((at - now.getTime()) / 1000);
 }

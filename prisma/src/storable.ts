@@ -2,3 +2,8 @@
 export function storable(text: string): string {
   return text.replaceAll('\0', '').toWellFormed();
 }
+
+/** Addresses as they are compared: `A` to `Z` in lower case. Unicode's rules would make a `k` of U+212A (KELVIN SIGN). */
+export function lowerAscii(text: string): string {
+  return text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
+}

@@ -27,6 +27,7 @@ export interface NewDeviceGrant {
   readonly userCodeHash: Buffer;
   /** What the device says it is (`surface`), for attribution only. */
   readonly surface: string | null;
+  /** Empty: it is not known whether the address that was seen is the device's or a proxy's. */
   readonly clientAddress: string;
   readonly createdAt: Date;
   readonly expiresAt: Date;
@@ -164,6 +165,12 @@ export interface RevocationFeed {
 export interface RateLimitStore {
   /** Counts one event in a fixed window shared by all replicas. */
   hit(
+    key: string,
+    limit: { max: number; windowSeconds: number },
+    now: Date,
+  ): Promise<{ allowed: boolean; retryAfterSeconds: number }>;
+  /** Whether another event would be counted in the window of this moment. Counts nothing. */
+  peek(
     key: string,
     limit: { max: number; windowSeconds: number },
     now: Date,

@@ -1,5 +1,6 @@
 import { BlockList, isIP } from 'node:net';
 import { z } from 'zod';
+import { lowerAscii } from '../lower-ascii.ts';
 import { hasUserInfo, isFetchableUrl, isSecureUrl } from './addresses.ts';
 
 /** A string with at least one character. */
@@ -70,7 +71,7 @@ export const network = () =>
   });
 
 /** Email domains are compared in lower case and without `@`. */
-export const normalizeDomain = (text: string): string => text.trim().replace(/^@/, '').toLowerCase();
+export const normalizeDomain = (text: string): string => lowerAscii(text.trim().replace(/^@/, ''));
 
 /** For rules over several keys of a map: they are checked although a key is wrong, so that all problems show at once. */
 export const evenWithProblems = {

@@ -107,11 +107,28 @@ const rateLimit = (max: number, windowSeconds: number, what: string) =>
 
 export const rateLimitsSchema = z
   .strictObject({
-    device_authorization: rateLimit(30, 600, 'New sign-ins, for each client address.'),
-    device_verify: rateLimit(10, 600, 'User codes entered on the sign-in page, for each client address.'),
+    device_authorization: rateLimit(600, 600, 'New sign-ins, for each client address.'),
+    device_verify: rateLimit(
+      30,
+      600,
+      'Wrong user codes entered on the sign-in page, for each client address.',
+    ),
+    device_confirm: rateLimit(1000, 600, 'Right user codes entered there, for each client address.'),
+    token: rateLimit(
+      1200,
+      10,
+      'Requests to /oauth/token and /oauth/revoke, for each client address, on each replica.',
+    ),
+    sign_in_pages: rateLimit(
+      600,
+      10,
+      'Requests to /device and /oauth/callback, for each client address, on each replica.',
+    ),
   })
   .prefault({})
-  .describe('Limits of the sign-in endpoints, by client address.');
+  .describe(
+    'Limits of the endpoints that need no sign-in, by client address (IPv6: by /64). Many people may share one.',
+  );
 
 export type AccessControlConfig = z.output<typeof accessControlSchema>;
 export type LimitsConfig = z.output<typeof limitsSchema>;

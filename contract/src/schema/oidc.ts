@@ -62,6 +62,20 @@ const allowedGroups = z
   .transform((list) => list.map((group) => group.trim()).filter((group) => group !== ''))
   .describe('Admit only members of one of these groups.');
 
+const groupsPrefix = nonEmpty()
+  .max(64, 'must have at most 64 characters')
+  .regex(/^\S+$/, 'must not contain white space')
+  .describe(
+    "Put before the name of every group of this provider, such as partners/: admin_groups, policies and limits then name its groups as partners/NAME, and no other provider's groups are taken for them.",
+  );
+
+const groupsFilter = z
+  .array(nonEmpty())
+  .min(1, 'needs at least one pattern; leave it out to keep all groups')
+  .describe(
+    'Keep only groups whose name matches one of these patterns, before groups_prefix. * stands for any characters. allowed_groups looks at all groups.',
+  );
+
 const formActionOrigins = z
   .array(
     urlText()
@@ -127,6 +141,8 @@ const shape = {
   groups_claim: nonEmpty()
     .default('groups')
     .describe('Claim (name or JSON Pointer, RFC 6901) that holds the groups.'),
+  groups_prefix: groupsPrefix.optional(),
+  groups_filter: groupsFilter.optional(),
   userinfo_fallback: z
     .boolean()
     .default(false)
@@ -211,6 +227,18 @@ export const oidcSchema = z
             if (list.findIndex((other) => other.name === name) !== index) {
               ctx.addIssue({ code: 'custom', path: [index, 'name'], message: 'names must be unique' });
             }
+          }
+          for (const [index, { groups_prefix: prefix }] of list.entries()) {
+            const outer = list.find(
+              ({ groups_prefix: other }) =>
+                prefix !== undefined && other !== undefined && prefix !== other && prefix.startsWith(other),
+            );
+            if (outer === undefined) continue;
+            ctx.addIssue({
+              code: 'custom',
+              path: [index, 'groups_prefix'],
+              message: `begins with the groups_prefix of ${outer.name}: a group could be either's`,
+            });
           }
         })
         .describe('Several identity providers; people choose one on the sign-in page.'),

@@ -16,6 +16,12 @@ export const sessionSchema = z
       .describe(
         'Secret that signs bearer tokens (HS256), at least 32 characters. A list rotates: the first signs, all verify.',
       ),
+    groups: z
+      .enum(['all', 'named'])
+      .default('all')
+      .describe(
+        'Which of their groups the token of a person or workload names. named: those alone that a policy, a limit, an upstream or admin names at that moment; a group that is named later counts from the next renewal of the token.',
+      ),
     ttl_hours: numeric(z.number().positive()).prefault(1).describe('Lifetime of a bearer token, in hours.'),
   })
   .describe('The bearer tokens that the gateway issues.');

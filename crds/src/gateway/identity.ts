@@ -104,6 +104,16 @@ const identityProvider = withRules(
       .default(['email'])
       .describe('Claims (names or JSON Pointers) that may hold the email: the first that is present counts.'),
     groupsClaim: claim().default('groups').describe('Claim (name or JSON Pointer) that holds the groups.'),
+    groupsPrefix: text(64, matching(/^\S+$/, 'write a prefix without spaces, such as partners/'))
+      .optional()
+      .describe(
+        "Put before the name of every group of this provider, such as partners/: policies, limits and admin.groups then name its groups as partners/NAME, and no other provider's groups are taken for them.",
+      ),
+    groupsFilter: setOf(text(256), 64, 1)
+      .optional()
+      .describe(
+        'Keep only groups whose name matches one of these patterns, before groupsPrefix. * stands for any characters. allowedGroups looks at all groups.',
+      ),
     userinfoFallback: z
       .boolean()
       .default(false)
@@ -211,6 +221,12 @@ export const workloadIdentity = mapList(workload, ['name'], 16)
 
 export const session = z
   .strictObject({
+    groups: z
+      .enum(['All', 'Named'])
+      .default('All')
+      .describe(
+        'Which of their groups the token of a person or workload names. Named: those alone that a policy, a limit, an upstream or admin names at that moment; a group that is named later counts from the next renewal of the token.',
+      ),
     ttl: duration('1m', '720h').default('1h').describe('Lifetime of a bearer token.'),
     signingKeys: withRules(
       z.strictObject({

@@ -175,22 +175,35 @@ export const timeouts = z
   .prefault({})
   .describe('How long to wait.');
 
-const rateLimit = (what: string, max: number) =>
+const rateLimit = (what: string, max: number, window = '10m') =>
   z
     .strictObject({
       max: z.int().min(1).max(1_000_000).default(max).describe('Requests admitted in a window.'),
-      window: duration('1s', '24h').default('10m').describe('Length of a window.'),
+      window: duration('1s', '24h').default(window).describe('Length of a window.'),
     })
     .prefault({})
     .describe(what);
 
 export const rateLimits = z
   .strictObject({
-    deviceAuthorization: rateLimit('New sign-ins, for each client address.', 30),
-    deviceVerify: rateLimit('User codes entered on the sign-in page, for each client address.', 10),
+    deviceAuthorization: rateLimit('New sign-ins, for each client address.', 600),
+    deviceVerify: rateLimit('Wrong user codes entered on the sign-in page, for each client address.', 30),
+    deviceConfirm: rateLimit('Right user codes entered there, for each client address.', 1000),
+    token: rateLimit(
+      'Requests to /oauth/token and /oauth/revoke, for each client address, on each pod.',
+      1200,
+      '10s',
+    ),
+    signInPages: rateLimit(
+      'Requests to /device and /oauth/callback, for each client address, on each pod.',
+      600,
+      '10s',
+    ),
   })
   .prefault({})
-  .describe('Limits of the sign-in endpoints, by client address.');
+  .describe(
+    'Limits of the endpoints that need no sign-in, by client address (IPv6: by /64). Many people may share one.',
+  );
 
 export const shutdown = z
   .strictObject({

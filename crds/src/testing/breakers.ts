@@ -70,6 +70,7 @@ export const BREAKERS: Readonly<Record<string, readonly Breaker[] | undefined>> 
   'write a time such as 30s or 1m': text('30', '1h', 'often'),
   'write one bare domain, such as corp.example, without @': text('@corp.example', 'a,b', 'corp.example.'),
   'write one scope an entry, without spaces': text('openid profile'),
+  'write a prefix without spaces, such as partners/': text('our partners/'),
   'name the discovery document itself: an http(s) URL with /.well-known/ in its path': text(
     'https://corp.example', 'https://corp.example/?/.well-known/a', 'corp.example/.well-known/a',
   ), // prettier-ignore

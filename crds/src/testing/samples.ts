@@ -54,7 +54,7 @@ const everything: ClaudeGatewaySpecInput = {
   },
   listen: { host: '::', port: 8443, tls: { secretName: 'pod-tls' }, trustedProxies: ['10.0.0.0/8', '::1'] },
   database: { urlSecretRef: secret('uri'), maxConnections: 10, connectTimeout: '10s' },
-  session: { ttl: '8h', signingKeys: { generated: { rotateEvery: '168h' } } },
+  session: { groups: 'Named', ttl: '8h', signingKeys: { generated: { rotateEvery: '168h' } } },
   identityProviders: [
     {
       name: 'default',
@@ -76,6 +76,8 @@ const everything: ClaudeGatewaySpecInput = {
       userIDClaim: 'oid',
       emailClaims: ['email', 'upn'],
       groupsClaim: '/realm_access/roles',
+      groupsPrefix: 'staff/',
+      groupsFilter: ['claude-*'],
       userinfoFallback: true,
       allowedEmailDomains: ['corp.example'],
       allowedGroups: ['engineering'],
@@ -306,6 +308,9 @@ const everything: ClaudeGatewaySpecInput = {
   rateLimits: {
     deviceAuthorization: { max: 60, window: '5m' },
     deviceVerify: { max: 5, window: '1m' },
+    deviceConfirm: { max: 500, window: '2m' },
+    token: { max: 900, window: '5s' },
+    signInPages: { max: 300, window: '20s' },
   },
   shutdown: { delay: '10s', grace: '1h' },
 };

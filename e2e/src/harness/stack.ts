@@ -100,6 +100,12 @@ function defaults(of: { issuer: string; databaseUrl: string; upstreamUrl: string
         { match: {}, cli: { permissions: { deny: ['WebFetch'] } } },
       ],
     },
-    rate_limits: { device_authorization: { max: 1000 }, device_verify: { max: 1000 } },
+    // All devices and browsers of a test have one address.
+    rate_limits: {
+      device_authorization: { max: 1000 },
+      device_verify: { max: 1000 },
+      token: { max: 10_000 },
+      sign_in_pages: { max: 10_000 },
+    },
   };
 }

@@ -1,3 +1,4 @@
+import { lowerAscii } from '@claude-gateway/contract';
 import type { LimitStore, SpendLimit } from '@claude-gateway/prisma';
 import type { AdminDependencies, CapReader } from './dependencies.ts';
 import type { LimitKey } from './limit-input.ts';
@@ -65,7 +66,7 @@ function textOf({ scope, period, unit, sharing }: LimitKey): string {
   return JSON.stringify([scope.type, name, period, unit, sharing]);
 }
 
-/** Addresses are stored in lower case. */
+/** Addresses are stored with their ASCII letters in lower case. */
 function normalUser(user: string): string {
-  return user.includes('@') ? user.toLowerCase() : user;
+  return user.includes('@') ? lowerAscii(user) : user;
 }

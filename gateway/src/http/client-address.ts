@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 
@@ -61,6 +62,26 @@ function parseAddress(address: string): Address | undefined {
 export function normaliseAddress(address: string): string {
   if (isIP(address) === 4) return address;
   return parseAddress(address.split('%', 1)[0] ?? '')?.toString() ?? address;
+}
+
+const NO_PROXIES = new AddressSet([]);
+
+/** Headers that only proxies add. */
+const PROXY_HEADERS = ['x-forwarded-for', 'forwarded', 'x-real-ip', 'via'] as const;
+
+/**
+ * Whether {@link resolveClientAddress} is known to have found the address of the client itself. A peer that is no trusted
+ * proxy may be one all the same: when it sends a proxy's headers, or, where no proxies are configured, when its address
+ * is a private one, as those of nodes and pods that pass connections on are.
+ */
+export function isClientAddressKnown(request: IncomingMessage, trusted: AddressSet = NO_PROXIES): boolean {
+  const peer = normaliseAddress(request.socket.remoteAddress ?? '');
+  if (trusted.has(peer)) {
+    const client = resolveClientAddress(peer, request.headers['x-forwarded-for'], trusted);
+    return !trusted.has(client);
+  }
+  if (PROXY_HEADERS.some((name) => request.headers[name] !== undefined)) return false;
+  return !trusted.empty || parseAddress(peer)?.range() === 'unicast';
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Log } from '../observe/log.ts';
+import type { AddressSet } from './client-address.ts';
 import type { ApiError } from './errors.ts';
 
 /** What a request takes of this process, and whose it is. */
@@ -33,6 +34,8 @@ export interface RequestContext {
   readonly id: string;
   /** The client's address after `listen.trusted_proxies` was applied. */
   readonly clientAddress: string;
+  /** `listen.trusted_proxies`; absent: none. */
+  readonly trustedProxies?: AddressSet;
   readonly log: Log;
   /** When the request arrived: `performance.now()`, in ms. */
   readonly startedAt: number;

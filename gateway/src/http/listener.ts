@@ -18,6 +18,7 @@ import { setContext, type RequestContext } from './context.ts';
 import { ApiError, sendApiError } from './errors.ts';
 import { answerAndClose, newRequestId } from './raw-answer.ts';
 import { clientRequestId, logWhenAnswered } from './request-log.ts';
+import { ProxyNotice } from './proxy-notice.ts';
 import { isProbe, loggedPath, originForm, pathOf } from './request-target.ts';
 import type { ShedReason } from './shedding.ts';
 import type { TrackedRequest } from './traffic.ts';
@@ -87,6 +88,7 @@ export class Listener {
   #rules: ListenerRules;
   #handler: RequestHandler;
   #draining = false;
+  readonly #proxyNotice: ProxyNotice;
 
   constructor(options: ListenerOptions, rules: ListenerRules, handler: RequestHandler) {
     this.#options = options;
@@ -94,6 +96,7 @@ export class Listener {
     this.#handler = handler;
     const { counts } = options;
     this.#traffic = new Traffic(rules.traffic, options.log, (reason) => counts?.shed(reason));
+    this.#proxyNotice = new ProxyNotice(options.log);
     const settings = {
       maxHeaderSize: options.maxHeaderBytes ?? DEFAULT_MAX_HEADER_BYTES,
       connectionsCheckingInterval: rules.traffic.sweepMs,
@@ -235,8 +238,10 @@ export class Listener {
     const traffic = this.#traffic.track(request, response, id, clientAddress);
     const underWay = (socket[REQUESTS] ??= []);
     underWay.push(traffic);
+    const { trustedProxies } = this.#rules;
+    this.#proxyNotice.look(request, clientAddress, trustedProxies);
     const startedAt = performance.now();
-    const context: RequestContext = { id, clientAddress, log, startedAt, target, traffic };
+    const context: RequestContext = { id, clientAddress, trustedProxies, log, startedAt, target, traffic };
     setContext(request, context);
     response.setHeader('request-id', id);
     const { counts } = this.#options;

@@ -56,6 +56,7 @@ export class LivePolicy implements Policy {
     return this.#warnings;
   }
 
+  readonly namesGroup: Policy['namesGroup'] = (group) => this.#current.namesGroup(group);
   readonly checkModel: Policy['checkModel'] = (principal, requested) =>
     this.#current.checkModel(principal, requested);
   readonly allowsEveryModel: Policy['allowsEveryModel'] = (principal) =>

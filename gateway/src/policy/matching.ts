@@ -1,3 +1,4 @@
+import { lowerAscii } from '@claude-gateway/contract';
 import type { Principal } from '../principal.ts';
 import type { PolicyEntry } from './source.ts';
 
@@ -58,11 +59,11 @@ function compileMatch({ match }: PolicyEntry): Rule {
 
 /** Operators write `Example.com` and `@example.com` alike. */
 function normaliseDomain(domain: string): string {
-  return domain.trim().replace(/^@/, '').toLowerCase();
+  return lowerAscii(domain.trim().replace(/^@/, ''));
 }
 
 /** What follows the last `@`: a quoted local part may contain one too (RFC 5321 §4.1.2). */
 function domainOf(email: string | undefined): string | undefined {
   const at = email?.lastIndexOf('@') ?? -1;
-  return email === undefined || at === -1 ? undefined : email.slice(at + 1).toLowerCase();
+  return email === undefined || at === -1 ? undefined : lowerAscii(email.slice(at + 1));
 }

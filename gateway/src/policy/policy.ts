@@ -50,6 +50,8 @@ export type BootstrapAnswer =
 export interface Policy {
   /** Sentences for the operator about what is allowed but probably not meant. */
   readonly warnings: readonly string[];
+  /** Whether a policy is for this group. */
+  namesGroup(group: string): boolean;
   /** @throws ApiError 400 `invalid_request_error`, naming the models that this person may use. */
   checkModel(principal: Principal, requested: string): ResolvedModel;
   /** Whether this person may use every model that there is. */
@@ -84,6 +86,7 @@ export function compilePolicy(source: PolicySource, options: PolicyOptions): Pol
   const mode = source.managed.policy_mode ?? 'first_match';
   const extraEnv = options.extraEnv ?? {};
   const matcher = createPolicyMatcher(policies, mode);
+  const named = new Set(policies.flatMap(({ match }) => match.groups ?? []));
   const models = createModelPolicy(source);
   const desktopConfigured = policies.some(({ desktop }) => desktop !== undefined);
 
@@ -126,6 +129,7 @@ export function compilePolicy(source: PolicySource, options: PolicyOptions): Pol
       base,
       everyPolicy.map(({ policy, access }) => ({ policy, access })),
     ),
+    namesGroup: (group) => named.has(group),
     checkModel: (principal, requested) => models.check(of(principal).access, requested),
     allowsEveryModel: (principal) => of(principal).access.everything,
     upstreamModel: (canonical, upstreamName) => models.upstreamModel(canonical, upstreamName),

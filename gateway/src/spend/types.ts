@@ -122,6 +122,8 @@ export interface DecidingLimit {
 /** All limits of one revision, ready to be asked. Immutable. */
 export interface CapSnapshot {
   readonly revision: bigint;
+  /** Whether a limit is for this group. */
+  namesGroup(group: string): boolean;
   /** The dollar limit per member that decides, unlimited ones included; undefined when there is none. */
   memberLimit(principal: CapHolder, period: BudgetPeriod, at: number): DecidingLimit | undefined;
   /** Caps that apply to this principal at this moment (ms since the epoch); the same array while nothing changes. */

@@ -4,6 +4,7 @@ import {
   validateSettingsDocument,
   type DocumentRemark,
   type DocumentVerdict,
+  lowerAscii,
 } from '@claude-gateway/contract';
 import { MANAGED_SETTINGS, type ManagedSettings } from '@claude-gateway/crds';
 import type { ManagedPolicyContent } from '@claude-gateway/prisma';
@@ -75,7 +76,7 @@ function distinct(written: readonly string[]): { domains: readonly Domain[]; rep
   const first = new Map<string, Domain>();
   const repeated: string[] = [];
   for (const [index, domain] of written.entries()) {
-    const name = domain.toLowerCase();
+    const name = lowerAscii(domain);
     const known = first.get(name);
     if (known === undefined) first.set(name, { name, index });
     else repeated.push(`${domainField(index)} is emailDomains[${known.index}] again: case does not matter`);

@@ -1,3 +1,4 @@
+import { lowerAscii } from '@claude-gateway/contract';
 import type { ClaudeGateway, ManagedSettings } from '@claude-gateway/crds';
 import { ConflictList, enumeration, type Conflicts } from './conflict-list.ts';
 import { managedPoliciesOf } from './managed-policies.ts';
@@ -159,7 +160,7 @@ function isServed(settings: ManagedSettings): boolean {
 
 /** In lower case, as the gateway compares, each once. */
 function domainsOf({ spec: { match } }: ManagedSettings): ReadonlySet<string> {
-  return new Set(match.emailDomains?.map((domain) => domain.toLowerCase()));
+  return new Set(match.emailDomains?.map((domain) => lowerAscii(domain)));
 }
 
 function byName(a: ManagedSettings, b: ManagedSettings): number {

@@ -1,3 +1,4 @@
+import { lowerAscii } from '@claude-gateway/contract';
 import type { ClaudeGateway, SpendPolicy } from '@claude-gateway/crds';
 import type { LimitContent } from '@claude-gateway/prisma';
 import { ConflictList, shortName, type Conflicts } from './conflict-list.ts';
@@ -166,7 +167,7 @@ function subjectOf(scope: LimitContent['scope']): string {
       return scope.group;
     case 'user':
       // As the gateway: names with an @ in lower case, whether they are addresses or not.
-      return scope.user.includes('@') ? scope.user.toLowerCase() : scope.user;
+      return scope.user.includes('@') ? lowerAscii(scope.user) : scope.user;
   }
 }
 

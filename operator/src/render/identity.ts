@@ -49,6 +49,8 @@ const providerContent = (provider: Field<IdentityProvider>): Content => ({
   user_id_claim: provider.at('userIDClaim'),
   email_claim: provider.at('emailClaims'),
   groups_claim: provider.at('groupsClaim'),
+  groups_prefix: provider.at('groupsPrefix'),
+  groups_filter: provider.at('groupsFilter'),
   userinfo_fallback: provider.at('userinfoFallback'),
   allowed_email_domains: provider.at('allowedEmailDomains'),
   allowed_groups: provider.at('allowedGroups'),
@@ -71,6 +73,7 @@ export function session(spec: SpecField, generated: SigningKeyFiles | undefined)
       : entriesOf(field.at('signingKeys').at('secretRefs')).map(secretOf);
   return new Part(field, {
     jwt_secret: secrets && new Part(field.at('signingKeys'), secrets),
+    groups: field.at('groups').as((which) => ({ All: 'all', Named: 'named' })[which]),
     ttl_hours: field.at('ttl').as((text) => durationMs(text) / 3_600_000),
   });
 }

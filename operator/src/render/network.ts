@@ -1,3 +1,4 @@
+import type { ClaudeGatewaySpec } from '@claude-gateway/crds';
 import { FileOf, Part, type Content } from './document.ts';
 import { entriesOf } from './field.ts';
 import { headersOf, pathOfSecret, secretOf, seconds, type SpecField } from './parts.ts';
@@ -35,7 +36,7 @@ export function store(spec: SpecField): Content {
 export function network(spec: SpecField): Readonly<Record<string, Content>> {
   const limits = spec.at('requestLimits');
   const rates = spec.at('rateLimits');
-  const rate = (name: 'deviceAuthorization' | 'deviceVerify'): Content => {
+  const rate = (name: keyof ClaudeGatewaySpec['rateLimits']): Content => {
     const field = rates.at(name);
     return new Part(field, { max: field.at('max'), window_seconds: seconds(field.at('window')) });
   };
@@ -68,7 +69,13 @@ export function network(spec: SpecField): Readonly<Record<string, Content>> {
       client_stall_ms: wait('clientStall'),
       keep_alive_ms: wait('keepAlive'),
     },
-    rate_limits: { device_authorization: rate('deviceAuthorization'), device_verify: rate('deviceVerify') },
+    rate_limits: {
+      device_authorization: rate('deviceAuthorization'),
+      device_verify: rate('deviceVerify'),
+      device_confirm: rate('deviceConfirm'),
+      token: rate('token'),
+      sign_in_pages: rate('signInPages'),
+    },
     shutdown: {
       delay_seconds: seconds(spec.at('shutdown').at('delay')),
       grace_seconds: seconds(spec.at('shutdown').at('grace')),

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { lowerAscii } from '../storable.ts';
 import type { SpendLimit } from './limit-types.ts';
 
 const DIGEST_CHARACTERS = 22;
@@ -42,6 +43,6 @@ export function scopeNameOf(scope: SpendLimit['scope']): string {
     case 'rbac_group':
       return scope.group;
     case 'user':
-      return scope.user.includes('@') ? scope.user.toLowerCase() : scope.user;
+      return scope.user.includes('@') ? lowerAscii(scope.user) : scope.user;
   }
 }

@@ -27,7 +27,7 @@ const SEEN = `
   SELECT DISTINCT 'user', n.name
     FROM (SELECT sub, email_key FROM ${SCHEMA}.principals
            UNION ALL SELECT sub, email_key FROM ${SCHEMA}.sessions) k,
-         LATERAL (VALUES (CASE WHEN position('@' IN k.sub) > 0 THEN lower(k.sub) ELSE k.sub END), (k.email_key)) AS n (name)
+         LATERAL (VALUES (CASE WHEN position('@' IN k.sub) > 0 THEN lower(k.sub COLLATE "C") ELSE k.sub END), (k.email_key)) AS n (name)
    WHERE n.name = ANY ($2::text[])`;
 
 /** `$1` since when clients count. */

@@ -30,7 +30,7 @@ const SPENDING = `
       LEFT JOIN ${SCHEMA}.principals p ON p.sub = w.subject WHERE w.subject_kind = 'user'),
   named AS MATERIALIZED (
     SELECT id, unit, period, subject AS name FROM person
-     UNION SELECT id, unit, period, lower(subject) FROM person WHERE position('@' IN subject) > 0
+     UNION SELECT id, unit, period, lower(subject COLLATE "C") FROM person WHERE position('@' IN subject) > 0
      UNION SELECT id, unit, period, email_key FROM person WHERE email_key IS NOT NULL),
   grouped AS MATERIALIZED (
     SELECT DISTINCT p.id, p.unit, p.period, g.name FROM person p, unnest(p.groups) AS g (name)),

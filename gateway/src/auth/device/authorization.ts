@@ -5,7 +5,8 @@ import { OAuthError } from '../../http/errors.ts';
 import type { DeviceDependencies } from './dependencies.ts';
 import { field } from './form.ts';
 import { createSecret } from './secrets.ts';
-import { addressKey, exceeds } from './rate-limit.ts';
+import { clientNetwork, isClientAddressKnown } from '../../http/client-address.ts';
+import { exceeds } from '../limits/rate-limit.ts';
 import { createUserCode } from './user-code.ts';
 import { digest } from '../digest.ts';
 
@@ -19,7 +20,7 @@ const SURFACE = /^[A-Za-z0-9_.:-]{1,64}$/;
 /** `POST /oauth/device_authorization` (RFC 8628 §3.1): a device code to poll with and a user code to type. */
 export function authorizeDevice(deps: DeviceDependencies): RequestHandler {
   return async (request, response) => {
-    const { id, clientAddress } = contextOf(request);
+    const { id, clientAddress, trustedProxies } = contextOf(request);
     const { publicUrl, loginNotice, rateLimits } = deps.settings();
     const now = deps.clock();
     const surface = surfaceOf(field(request.body, 'surface'));
@@ -27,12 +28,14 @@ export function authorizeDevice(deps: DeviceDependencies): RequestHandler {
       deps.audit('device.authorize', { request_id: id, result, surface, client_ip: clientAddress });
     };
 
-    const wait = await exceeds(
-      deps.rateLimits,
-      `device_authorization:${addressKey(clientAddress)}`,
-      rateLimits.device_authorization,
-      now,
-    );
+    const wait =
+      deps.limits.take('device_authorization', clientAddress) ??
+      (await exceeds(
+        deps.rateLimits,
+        `device_authorization:${clientNetwork(clientAddress)}`,
+        rateLimits.device_authorization,
+        now,
+      ));
     if (wait !== undefined) {
       audit('rate_limited');
       throw new OAuthError(
@@ -42,7 +45,12 @@ export function authorizeDevice(deps: DeviceDependencies): RequestHandler {
       );
     }
 
-    const { deviceCode, userCode } = await createGrant(deps, { surface, clientAddress, now });
+    const { deviceCode, userCode } = await createGrant(deps, {
+      surface,
+      // A proxy's address would make every device look like the browser that it is compared with.
+      clientAddress: isClientAddressKnown(request, trustedProxies) ? clientAddress : '',
+      now,
+    });
     audit('success');
     response.set({ 'cache-control': 'no-store', pragma: 'no-cache' }).json({
       device_code: deviceCode,

@@ -1,4 +1,7 @@
 import type { DeviceGrantStore, RateLimitStore } from '@claude-gateway/prisma';
+import type { TokenHolder } from '../session/tokens.ts';
+import type { RateLimit } from '../limits/address-buckets.ts';
+import type { SignInLimits } from '../limits/sign-in-limits.ts';
 import type { Audit } from '../../observe/audit.ts';
 import type { OidcProvider } from '../oidc/provider.ts';
 import type { Sealer } from '../session/sealer.ts';
@@ -9,11 +12,6 @@ export type SignInProvider = Pick<
   'id' | 'label' | 'formActionOrigins' | 'authorizationUrl' | 'exchange'
 >;
 
-export interface RateLimit {
-  readonly max: number;
-  readonly window_seconds: number;
-}
-
 /** What of the configuration concerns this router. */
 export interface DeviceSettings {
   /** The origin under which clients and browsers reach the gateway, without a trailing slash. */
@@ -21,12 +19,22 @@ export interface DeviceSettings {
   /** The organisation's words next to the code: plain text. */
   readonly loginNotice?: string | undefined;
   /** Per client address. */
-  readonly rateLimits: { readonly device_authorization: RateLimit; readonly device_verify: RateLimit };
+  readonly rateLimits: {
+    readonly device_authorization: RateLimit;
+    /** Wrong user codes. */
+    readonly device_verify: RateLimit;
+    /** Right ones. */
+    readonly device_confirm: RateLimit;
+  };
 }
 
 export interface DeviceDependencies {
   readonly grants: Omit<DeviceGrantStore, 'poll'>;
   readonly rateLimits: RateLimitStore;
+  /** Of this replica: what is refused before the store is asked. */
+  readonly limits: SignInLimits;
+  /** Whether a token can name this person. @throws TokenTooLarge */
+  readonly assertMintable: (holder: TokenHolder) => Promise<void>;
   readonly sealer: Sealer;
   /** Asked on every request, so that a reloaded configuration takes effect. */
   settings(): DeviceSettings;

@@ -132,6 +132,7 @@ describe('POST /oauth/device_authorization', () => {
       rateLimits: {
         device_authorization: { max: 2, window_seconds: 600 },
         device_verify: { max: 10, window_seconds: 600 },
+        device_confirm: { max: 1000, window_seconds: 600 },
       },
     };
     // A window of the wall clock must not end in between.
@@ -330,6 +331,67 @@ describe('a page that must not be trusted to', () => {
   });
 });
 
+describe('what the page says of the device that asked', () => {
+  const CANNOT_TELL = 'The gateway cannot tell whether this request came from your computer.';
+  const SAME = 'this browser’s network address too';
+  const ELSEWHERE = 'This request came from another network address than this browser.';
+
+  async function pageFrom(
+    at: Replica,
+    deviceAddress: string,
+    browserAddress: string,
+    headers: Record<string, string> = {},
+  ): Promise<string> {
+    const { json } = await authorize(at, deviceAddress);
+    const page = await new Browser(browserAddress).get(
+      at.origin,
+      `/device?user_code=${json['user_code']}`,
+      headers,
+    );
+    expect(page.status).toBe(200);
+    return page.text;
+  }
+
+  it('compares addresses that a trusted proxy has named', async () => {
+    expect(await pageFrom(replica, device, device)).toContain(`${device} (${SAME}`);
+    const elsewhere = await pageFrom(replica, '203.0.113.9', device);
+    expect(elsewhere).toContain('203.0.113.9');
+    expect(elsewhere).toContain(ELSEWHERE);
+    expect(elsewhere).not.toContain(CANNOT_TELL);
+  });
+
+  it.each([
+    ['behind a proxy that is not trusted', ['10.250.0.1']],
+    ['behind a proxy where none is configured', []],
+  ])('does not take it for this browser %s', async (_, trustedProxies) => {
+    const blind = await start({ trustedProxies });
+    const text = await pageFrom(blind, '203.0.113.9', device);
+    expect(text).toContain(CANNOT_TELL);
+    expect(text).not.toContain(SAME);
+    // The proxy's own address would only look like something that is known.
+    expect(text).not.toContain('127.0.0.1');
+    expect(text).not.toContain('203.0.113.9');
+    expect(blind.logged.filter((line) => line.includes('listen.trusted_proxies'))).toHaveLength(1);
+    expect(blind.logged.join('')).toContain('"peer":"127.0.0.1"');
+  });
+
+  it('does not take the proxy for the client when all that it names are proxies', async () => {
+    const nested = await start({ trustedProxies: ['127.0.0.1', '10.0.0.0/8'] });
+    expect(await pageFrom(nested, '10.9.9.9', '10.9.9.9')).toContain(CANNOT_TELL);
+  });
+
+  it('shows the name of a program only when it is a known one', async () => {
+    const named = async (body: string): Promise<string> => {
+      const { json } = await authorize(replica, device, body);
+      return (await browser.get(replica.origin, `/device?user_code=${json['user_code']}`)).text;
+    };
+    expect(await named('surface=claude_code')).toContain('Claude Code');
+    const claimed = await named('surface=Your-IT-department');
+    expect(claimed).not.toContain('Your-IT-department');
+    expect(claimed).not.toContain('Asked by');
+  });
+});
+
 describe('a code that leads nowhere', () => {
   it('is reported when nobody ever got it', async () => {
     const page = await browser.get(replica.origin, '/device?user_code=BCDF-GHJK');
@@ -359,6 +421,7 @@ describe('a code that leads nowhere', () => {
       rateLimits: {
         device_authorization: { max: 30, window_seconds: 600 },
         device_verify: { max: 3, window_seconds: 600 },
+        device_confirm: { max: 1000, window_seconds: 600 },
       },
     };
     const moment = new Date();
@@ -385,6 +448,64 @@ describe('a code that leads nowhere', () => {
     expect(results('device.verify', strict)).toContain('rate_limited');
   });
 
+  it('stops nobody who has a right one: an office signs in behind one address', async () => {
+    const settings = {
+      rateLimits: {
+        device_authorization: { max: 600, window_seconds: 600 },
+        device_verify: { max: 3, window_seconds: 600 },
+        device_confirm: { max: 1000, window_seconds: 600 },
+      },
+    };
+    const moment = new Date();
+    const office = await start({ settings, clock: () => moment });
+    for (let at = 0; at < 200; at += 20) {
+      const pages = await Promise.all(
+        Array.from({ length: 20 }, async () => {
+          const { json } = await authorize(office, device);
+          return new Browser(device).get(office.origin, `/device?user_code=${json['user_code']}`);
+        }),
+      );
+      expect(pages.map(({ status }) => status)).toEqual(Array<number>(20).fill(200));
+    }
+    // Somebody mistypes: they have their attempts all the same.
+    expect((await browser.get(office.origin, '/device?user_code=BCDF-GHJK')).status).toBe(404);
+  });
+
+  it('has a limit of its own when it is right', async () => {
+    const settings = {
+      rateLimits: {
+        device_authorization: { max: 30, window_seconds: 600 },
+        device_verify: { max: 3, window_seconds: 600 },
+        device_confirm: { max: 2, window_seconds: 600 },
+      },
+    };
+    const moment = new Date();
+    const strict = await start({ settings, clock: () => moment });
+    const { json } = await authorize(strict, device);
+    const statuses: number[] = [];
+    for (let i = 0; i < 3; i++)
+      statuses.push((await browser.get(strict.origin, `/device?user_code=${json['user_code']}`)).status);
+    expect(statuses).toEqual([200, 200, 429]);
+  });
+
+  it('reaches the store only as often as one replica lets an address ask', async () => {
+    const moment = new Date();
+    const strict = await start({
+      limits: { sign_in_pages: { max: 3, window_seconds: 60 } },
+      clock: () => moment,
+    });
+    const asked: Answer[] = [];
+    for (let i = 0; i < 4; i++) asked.push(await browser.get(strict.origin, `/oauth/callback?state=${i}`));
+    expect(asked.map(({ status }) => status)).toEqual([400, 400, 400, 429]);
+    expect(headingOf(asked[3] as Answer)).toBe('Too many requests');
+    expect(asked[3]?.headers['retry-after']).toBe('20');
+    expect((await browser.get(strict.origin, '/device?user_code=BCDF-GHJK')).status).toBe(429);
+    expect((await new Browser(`10.2.${subnet}.9`).get(strict.origin, '/oauth/callback?state=x')).status).toBe(
+      400,
+    );
+    expect(results('device.verify', strict)).toEqual(Array<string>(4).fill('unknown_state'));
+  });
+
   it('cannot be taken to the identity provider without end', async () => {
     const { page } = await confirmationPage();
     const statuses: number[] = [];
@@ -409,6 +530,20 @@ describe('GET /oauth/callback', () => {
     const again = await browser.get(replica.origin, path);
     expect([again.status, headingOf(again)]).toEqual([400, 'This sign-in is already over']);
     expect(idp.exchanges).toHaveLength(1);
+  });
+
+  it('refuses somebody in more groups than a token can name, and says what to do', async () => {
+    const groups = Array.from({ length: 5000 }, (_, i) => `engineering-team-${i}`);
+    idp.outcome = {
+      identity: { sub: 'u-ada', provider: 'idp', email: 'ada@corp.example', name: 'Ada', groups },
+      refreshToken: null,
+    };
+    const { path, deviceCode } = await callback();
+    const page = await browser.get(replica.origin, path);
+    expect([page.status, headingOf(page)]).toEqual([403, 'You were not signed in']);
+    expect(page.text).toContain('session.groups: named');
+    expect(results('auth.denied')).toEqual(['too_many_groups']);
+    expect(await poll(deviceCode)).toEqual({ state: 'authorization_pending' });
   });
 
   it('is not used up by a look at its headers', async () => {

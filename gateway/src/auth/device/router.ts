@@ -2,7 +2,8 @@ import { StoreUnavailableError } from '@claude-gateway/prisma';
 import express, { type ErrorRequestHandler, type RequestHandler, type Router } from 'express';
 import { contextOf } from '../../http/context.ts';
 import { OAuthError, sendOAuthError } from '../../http/errors.ts';
-import { storeAwayPage, unexpectedPage } from '../pages/problems.ts';
+import { limited } from '../limits/sign-in-limits.ts';
+import { storeAwayPage, tooManyRequestsPage, unexpectedPage } from '../pages/problems.ts';
 import { answerPage } from './answers.ts';
 import { authorizeDevice } from './authorization.ts';
 import type { DeviceDependencies } from './dependencies.ts';
@@ -26,10 +27,15 @@ export function createDeviceRouter(deps: DeviceDependencies): Router {
   const router = express.Router();
   router.post('/oauth/device_authorization', readForm(), authorizeDevice(deps), answerClientError);
   router.head(['/device', '/oauth/callback'], answerHead);
-  router.get('/device', verification.show);
-  router.post('/device', readForm(), verification.submit);
-  router.post('/device/deny', readForm(), verification.deny);
-  router.get('/oauth/callback', finishSignIn(deps));
+  const page = limited(deps.limits, 'sign_in_pages', (wait, request, response) =>
+    answerPage(deps, request, response, tooManyRequestsPage(wait), {
+      headers: { 'retry-after': String(wait) },
+    }),
+  );
+  router.get('/device', page, verification.show);
+  router.post('/device', page, readForm(), verification.submit);
+  router.post('/device/deny', page, readForm(), verification.deny);
+  router.get('/oauth/callback', page, finishSignIn(deps));
   router.use(answerPageError(deps));
   return router;
 }

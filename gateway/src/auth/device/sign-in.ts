@@ -19,11 +19,16 @@ import { BrowserCookie, sameBrowser } from './browser.ts';
 import type { DeviceDependencies, SignInProvider } from './dependencies.ts';
 import { field } from './form.ts';
 import { createSecret } from './secrets.ts';
-import { exceeds } from './rate-limit.ts';
+import { exceeds } from '../limits/rate-limit.ts';
+import { holderOf } from '../session/session-holder.ts';
+import { TokenTooLarge } from '../session/tokens.ts';
 import { digest } from '../digest.ts';
 
 /** How often one code may be taken to an identity provider: room for mistakes, not for filling the store. */
 const SIGN_INS_PER_GRANT = { max: 20, window_seconds: 600 };
+
+/** As long as the id of a session, which begins later. */
+const NO_SESSION = '00000000-0000-0000-0000-000000000000';
 
 const PURPOSE = 'device-sign-in';
 /** What a sign-in under way must remember, sealed in the store. */
@@ -110,6 +115,7 @@ export function finishSignIn(deps: DeviceDependencies): RequestHandler {
     let signedIn: SignedIn;
     try {
       signedIn = await provider.exchange(callbackUrl(publicUrl, request), { state, ...secrets });
+      await deps.assertMintable(holderOf(signedIn.identity, NO_SESSION));
     } catch (error) {
       return answerProviderFailure(deps, request, response, provider, userCode, error);
     }
@@ -164,6 +170,10 @@ function answerProviderFailure(
 ): void {
   const { id, log } = contextOf(request);
   const fields = { provider: provider.id };
+  if (error instanceof TokenTooLarge) {
+    const refusal = new SignInRefused('too_many_groups', error.message, error.detail, { cause: error });
+    return answerProviderFailure(deps, request, response, provider, userCode, refusal);
+  }
   if (error instanceof SignInRefused) {
     auditDenied(deps, request, error.reason, fields);
     log.warn({ request_id: id, ...fields, reason: error.reason, detail: error.detail }, 'sign-in refused');

@@ -10,7 +10,8 @@ import { BrowserCookie, isSameOrigin } from './browser.ts';
 import type { DeviceDependencies } from './dependencies.ts';
 import { field } from './form.ts';
 import { startSignIn } from './sign-in.ts';
-import { addressKey, exceeds } from './rate-limit.ts';
+import { clientNetwork, isClientAddressKnown } from '../../http/client-address.ts';
+import { exceeds, isExceeded } from '../limits/rate-limit.ts';
 import { openTicket, sealTicket, type Ticket } from './ticket.ts';
 import { normaliseUserCode } from './user-code.ts';
 import { digest } from '../digest.ts';
@@ -106,28 +107,34 @@ function askAgain(deps: DeviceDependencies, request: Request, response: Response
   askForCode(deps, request, response, { value: typed.slice(0, 32), problem: MALFORMED_CODE, status: 400 });
 }
 
-/** Looks a code up, which counts against the limit of the address, and asks whether it is the person's own. */
+/**
+ * Looks a code up and asks whether it is the person's own. Wrong codes and right ones have a limit each: an office
+ * behind one address signs in on one morning, and somebody who guesses is wrong (docs/adr/0023 has the odds).
+ */
 async function confirmCode(
   deps: DeviceDependencies,
   request: Request,
   response: Response,
   userCode: string,
 ): Promise<void> {
-  const { clientAddress } = contextOf(request);
+  const { clientAddress, trustedProxies } = contextOf(request);
   const { publicUrl, loginNotice, rateLimits } = deps.settings();
   const now = deps.clock();
-  const wait = await exceeds(
-    deps.rateLimits,
-    `device_verify:${addressKey(clientAddress)}`,
-    rateLimits.device_verify,
-    now,
-  );
-  if (wait !== undefined) {
+  const refuse = (wait: number, codes: 'wrong' | 'right'): void => {
     audit(deps, request, 'rate_limited');
     const headers = { 'retry-after': String(wait) };
-    return answerPage(deps, request, response, tooManyAttemptsPage(wait), { headers });
-  }
+    answerPage(deps, request, response, tooManyAttemptsPage(wait, codes), { headers });
+  };
+  const address = clientNetwork(clientAddress);
+  const wrongCodes = `device_verify:${address}`;
+  const blocked = await isExceeded(deps.rateLimits, wrongCodes, rateLimits.device_verify, now);
+  if (blocked !== undefined) return refuse(blocked, 'wrong');
   const grant = await deps.grants.findByUserCode(digest(userCode), now);
+  const wait =
+    grant === null
+      ? await exceeds(deps.rateLimits, wrongCodes, rateLimits.device_verify, now)
+      : await exceeds(deps.rateLimits, `device_confirm:${address}`, rateLimits.device_confirm, now);
+  if (wait !== undefined) return refuse(wait, grant === null ? 'wrong' : 'right');
   if (grant === null) {
     audit(deps, request, 'unknown_code');
     return askForCode(deps, request, response, { value: userCode, problem: UNKNOWN_CODE, status: 404 });
@@ -142,26 +149,31 @@ async function confirmCode(
     userCode,
     ticket: sealTicket(deps.sealer, { userCode, grantId: grant.id }, browser, grant.expiresAt),
     providers: deps.providers(),
-    request: originOf(grant, clientAddress, now),
+    request: originOf(grant, isClientAddressKnown(request, trustedProxies) ? clientAddress : '', now),
     notice: loginNotice === undefined ? undefined : { text: loginNotice, host: new URL(publicUrl).host },
   });
   answerPage(deps, request, response, page, { forms: true });
 }
 
+/** @param browserAddress Empty when it may be a proxy's. */
 function originOf(grant: DeviceGrant, browserAddress: string, now: Date): RequestOrigin {
   const { surface, clientAddress, createdAt } = grant;
   return {
     surface,
-    address: clientAddress,
+    address: clientAddress === '' ? null : clientAddress,
     addressMatch: compareAddresses(clientAddress, browserAddress),
     age: Math.max(0, Math.floor((now.getTime() - createdAt.getTime()) / 1000)),
   };
 }
 
-/** A machine may use IPv4 for one program and IPv6 for another: across families nothing can be said. */
+/**
+ * A machine may use IPv4 for one program and IPv6 for another: across families nothing can be said, nor of an address
+ * that may be a proxy's.
+ */
 function compareAddresses(device: string, browser: string): RequestOrigin['addressMatch'] {
+  if (device === '' || browser === '') return 'unclear';
   if (device.includes(':') !== browser.includes(':')) return 'unclear';
-  return addressKey(device) === addressKey(browser) ? 'same' : 'different';
+  return clientNetwork(device) === clientNetwork(browser) ? 'same' : 'different';
 }
 
 function isNavigation(request: Request): boolean {

@@ -1,9 +1,10 @@
+import { lowerAscii } from '@claude-gateway/contract';
 import { SignInRefused } from './errors.ts';
 import type { OidcSettings } from './settings.ts';
 
 /** Who asks to be let in, as far as admission looks. */
 export interface Candidate {
-  /** Lower case. */
+  /** Its ASCII letters in lower case. */
   readonly email: string | null;
   readonly groups: readonly string[];
 }
@@ -14,7 +15,7 @@ export type Admission = (candidate: Candidate) => void;
 /** Compiles `allowed_email_domains` (whole domains, case-insensitive) and `allowed_groups` (exact names). */
 export function compileAdmission(settings: OidcSettings): Admission {
   const domains = new Set(
-    (settings.allowed_email_domains ?? []).map((domain) => domain.toLowerCase().replace(/^@/, '')),
+    (settings.allowed_email_domains ?? []).map((domain) => lowerAscii(domain).replace(/^@/, '')),
   );
   const groups = new Set(settings.allowed_groups ?? []);
   return (candidate) => {

@@ -42,10 +42,14 @@ export function readGroups(claims: Claims, read: ClaimReader): readonly string[]
   return [...new Set(list.filter((group): group is string => typeof group === 'string' && group !== ''))];
 }
 
-/** Whether the provider says outright that the address is not verified; some say it as text. */
+/**
+ * Whether the provider says of the address anything else than that it is verified: `true`, or the text `"true"`, which
+ * is how AWS Cognito says it. A provider that does not have the claim says nothing.
+ */
 export function isEmailUnverified(claims: Claims): boolean {
+  if (!Object.hasOwn(claims, 'email_verified')) return false;
   const verified = claims['email_verified'];
-  return verified === false || verified === 'false';
+  return verified !== true && verified !== 'true';
 }
 
 /**

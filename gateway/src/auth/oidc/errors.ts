@@ -14,10 +14,16 @@ export type SignInRefusal =
   | 'invalid_id_token'
   /** The claim that `user_id_claim` names is missing. */
   | 'user_id_missing'
+  /** It holds what no subject may hold, or begins as those of workloads or of another provider do. */
+  | 'user_id_unusable'
   | 'email_unverified'
   | 'email_missing'
+  /** It is no address, or holds control characters. */
+  | 'email_unusable'
   | 'email_domain_not_allowed'
   | 'group_not_allowed'
+  /** A token that names all groups would be larger than the listener accepts. */
+  | 'too_many_groups'
   /** A session's refresh was answered with somebody else. */
   | 'subject_mismatch'
   /** The Directory API would not say which groups this person is in. */

@@ -1,10 +1,12 @@
 import { DEFAULT_PROVIDER_NAME } from '@claude-gateway/contract';
 import type { Identity } from '@claude-gateway/prisma';
 import type { Log } from '../../observe/log.ts';
+import { isUsableEmail, isUsableSubject, MAX_SUBJECT_CHARACTERS, readableName } from '../text.ts';
 import { compileAdmission } from './admission.ts';
 import type { Claims } from './claims.ts';
 import { IdentityProviderUnavailable, SignInRefused, type SignInRefusal } from './errors.ts';
 import type { GoogleGroups } from './google-groups.ts';
+import { compileGroupRules } from './group-rules.ts';
 import { compilePersonReader, type Person } from './person.ts';
 import type { OidcSettings } from './settings.ts';
 import type { TokenClient, Tokens } from './token-client.ts';
@@ -18,6 +20,8 @@ export interface Identification {
 
 export interface IdentificationDependencies {
   readonly providerId: string;
+  /** The other providers of this gateway, whose people and groups this one must not be able to name. */
+  readonly others: readonly OtherProvider[];
   readonly client: Pick<TokenClient, 'userinfo'>;
   readonly hasUserinfo: boolean;
   readonly googleGroups: GoogleGroups | null;
@@ -33,6 +37,25 @@ function subjectOf(providerId: string, id: string): string {
   return providerId === DEFAULT_PROVIDER_NAME ? id : `${providerId}:${id}`;
 }
 
+/** What of another provider's settings concerns this one. */
+export interface OtherProvider {
+  readonly name: string;
+  readonly groups_prefix?: string | undefined;
+}
+
+/** @throws SignInRefused when nothing here could know somebody by this. */
+function assertSubject(id: string, sub: string, reservedPrefixes: readonly string[]): void {
+  const reserved = reservedPrefixes.find((prefix) => id.startsWith(prefix));
+  if (reserved === undefined && isUsableSubject(sub)) return;
+  throw new SignInRefused(
+    'user_id_unusable',
+    `The identity provider knows you by an id that this gateway cannot use. ${TELL_ADMIN}`,
+    reserved === undefined
+      ? `${JSON.stringify(id.slice(0, 300))} is longer than ${MAX_SUBJECT_CHARACTERS} characters, or holds control characters or blanks around it; choose another oidc.user_id_claim`
+      : `${JSON.stringify(id.slice(0, 300))} begins with ${reserved}, as others' subjects do; choose another oidc.user_id_claim`,
+  );
+}
+
 const TELL_ADMIN = 'Tell your administrator.';
 
 /** Refusals that say nothing about the person. */
@@ -44,6 +67,11 @@ export function createIdentification(
 ): Identification {
   const read = compilePersonReader(settings);
   const admit = compileAdmission(settings);
+  const groupRules = compileGroupRules(settings, deps.others);
+  const reservedPrefixes =
+    deps.providerId === DEFAULT_PROVIDER_NAME
+      ? ['workload:', ...deps.others.map(({ name }) => `${name}:`)]
+      : [];
   const { client, googleGroups, log } = deps;
 
   /** Groups come from the Directory API when it is configured, and are then no gap. */
@@ -61,7 +89,16 @@ export function createIdentification(
       throw new SignInRefused(
         'email_unverified',
         'Your email address is not verified at the identity provider. Verify it there, then sign in again.',
-        'email_verified is false',
+        'email_verified is there and is not true',
+      );
+    }
+    const sub = subjectOf(deps.providerId, person.id);
+    assertSubject(person.id, sub, reservedPrefixes);
+    if (person.email !== null && !isUsableEmail(person.email)) {
+      throw new SignInRefused(
+        'email_unusable',
+        `The identity provider sent an email address that this gateway cannot use. ${TELL_ADMIN}`,
+        `${JSON.stringify(person.email.slice(0, 320))} is longer than an address can be, or holds control characters; check oidc.email_claim`,
       );
     }
     if (person.groups === null && person.groupOverage) {
@@ -71,14 +108,21 @@ export function createIdentification(
           'the application", or use app roles with oidc.groups_claim: roles',
       );
     }
-    const groups = googleGroups === null ? (person.groups ?? []) : await lookUp(googleGroups, person.email);
-    admit({ email: person.email, groups });
+    const said = googleGroups === null ? (person.groups ?? []) : await lookUp(googleGroups, person.email);
+    const { own, known, dropped } = groupRules(said);
+    if (dropped > 0) {
+      log.warn(
+        { sub, dropped },
+        'left out groups that cannot be stored, or that begin as those of another provider (oidc.groups_prefix)',
+      );
+    }
+    admit({ email: person.email, groups: own });
     return {
-      sub: subjectOf(deps.providerId, person.id),
+      sub,
       provider: deps.providerId,
       email: person.email,
-      name: person.name ?? fallbackName,
-      groups,
+      name: (person.name === null ? null : readableName(person.name)) ?? fallbackName,
+      groups: known,
     };
   }
 

@@ -1,18 +1,20 @@
+import { lowerAscii } from '@claude-gateway/contract';
 import {
   compileClaim,
   hasGroupOverage,
   isEmailUnverified,
   readGroups,
   readText,
+  type ClaimReader,
   type Claims,
 } from './claims.ts';
 import type { OidcSettings } from './settings.ts';
 
 /** What the provider said about somebody, read the way the configuration maps claims. */
 export interface Person {
-  /** `user_id_claim`. */
+  /** `user_id_claim`, to the letter. */
   readonly id: string | null;
-  /** Lower case. */
+  /** Its ASCII letters in lower case. */
   readonly email: string | null;
   readonly emailUnverified: boolean;
   readonly name: string | null;
@@ -25,15 +27,22 @@ export interface Person {
 export type PersonReader = (sources: readonly Claims[]) => Person;
 
 export function compilePersonReader(settings: OidcSettings): PersonReader {
-  const id = [compileClaim(settings.user_id_claim ?? 'sub')];
+  const id = compileClaim(settings.user_id_claim ?? 'sub');
   const email = [settings.email_claim ?? 'email'].flat().map(compileClaim);
   const name = [compileClaim('name')];
   const groups = compileClaim(settings.groups_claim ?? 'groups');
 
-  const firstText = (sources: readonly Claims[], readers: typeof id): string | null => {
+  const firstText = (sources: readonly Claims[], readers: readonly ClaimReader[]): string | null => {
     for (const claims of sources) {
       const text = readText(claims, readers);
       if (text !== null) return text;
+    }
+    return null;
+  };
+  const firstExact = (sources: readonly Claims[]): string | null => {
+    for (const claims of sources) {
+      const value = id(claims);
+      if (typeof value === 'string' && value !== '') return value;
     }
     return null;
   };
@@ -45,13 +54,16 @@ export function compilePersonReader(settings: OidcSettings): PersonReader {
     return null;
   };
   return (sources) => ({
-    id: firstText(sources, id),
-    email: firstText(sources, email)?.toLowerCase() ?? null,
-    emailUnverified: isEmailUnverified(
-      sources.find((claims) => Object.hasOwn(claims, 'email_verified')) ?? {},
-    ),
+    id: firstExact(sources),
+    email: lowered(firstText(sources, email)),
+    // The address may be of another source than the word about it: a doubt of any of them counts.
+    emailUnverified: sources.some(isEmailUnverified),
     name: firstText(sources, name),
     groups: firstGroups(sources),
     groupOverage: sources.some(hasGroupOverage),
   });
+}
+
+function lowered(email: string | null): string | null {
+  return email === null ? null : lowerAscii(email);
 }

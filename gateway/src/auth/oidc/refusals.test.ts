@@ -53,7 +53,31 @@ describe('who may sign in', () => {
       { upn: 'a@b', email_verified: false },
       'email_unverified',
     ],
+    ...(['False', 'FALSE', 'no', '', '0', '1', 'True', 0, 1, null, [], {}, [true]] as const).map(
+      (said): [string, Partial<OidcSettings>, JWTPayload, string] => [
+        `an address of which it is said: ${JSON.stringify(said)}`,
+        {},
+        { email_verified: said },
+        'email_unverified',
+      ],
+    ),
+    ['a verified address', {}, { email_verified: true }, null],
+    ['a verified address, said as text', {}, { email_verified: 'true' }, null],
     ['no word about verification', {}, {}, null],
+    ['an address with a control character', {}, { email: 'alice\u0000@corp.example' }, 'email_unusable'],
+    ['an address with half a surrogate pair', {}, { email: 'alice\ud800@corp.example' }, 'email_unusable'],
+    ['an address without end', {}, { email: `${'a'.repeat(400)}@corp.example` }, 'email_unusable'],
+    [
+      'a domain that only looks allowed (U+212A)',
+      { allowed_email_domains: ['kelvin.example'] },
+      { email: 'alice@\u212Aelvin.example' },
+      'email_domain_not_allowed',
+    ],
+    ['a subject of a workload', {}, { sub: 'workload:ci:deploy' }, 'user_id_unusable'],
+    ['a subject with NUL', {}, { sub: 'ali\u0000ce' }, 'user_id_unusable'],
+    ['a subject with half a surrogate pair', {}, { sub: 'ali\udc00ce' }, 'user_id_unusable'],
+    ['a subject with a blank behind it', {}, { sub: 'alice ' }, 'user_id_unusable'],
+    ['a subject without end', {}, { sub: 'a'.repeat(4000) }, 'user_id_unusable'],
     ['a foreign domain', { allowed_email_domains: ['other.example'] }, {}, 'email_domain_not_allowed'],
     ['a domain that ends alike', { allowed_email_domains: ['p.example'] }, {}, 'email_domain_not_allowed'],
     ['a subdomain', { allowed_email_domains: ['example'] }, {}, 'email_domain_not_allowed'],
@@ -93,6 +117,26 @@ describe('who may sign in', () => {
       if (reason === null) await expect(attempt).resolves.toBeDefined();
       else await expect(attempt).rejects.toMatchObject({ name: 'SignInRefused', reason });
     });
+  });
+
+  it('keeps an address that is no ASCII apart from the one that it looks like', async () => {
+    const { identity } = await issuer.signIn(provider, { ...CLAIMS, email: '\u212AIM@Corp.Example' });
+    expect(identity.email).toBe('\u212Aim@corp.example');
+  });
+
+  it('leaves out groups that cannot be stored', async () => {
+    const groups = ['eng', 'e\u0000ng', '\ud800', 'Ops \u{1f600}', 'x'.repeat(600)];
+    const { identity } = await issuer.signIn(provider, { ...CLAIMS, groups });
+    expect(identity.groups).toEqual(['eng', 'Ops \u{1f600}']);
+  });
+
+  it('makes a name fit to be read', async () => {
+    const { identity } = await issuer.signIn(provider, {
+      ...CLAIMS,
+      name: `A\u0000\nda\ud800${'x'.repeat(999)}`,
+    });
+    expect(identity.name).toMatch(/^A da\ufffdx+$/);
+    expect(identity.name).toHaveLength(255);
   });
 
   it('takes the first address that is there', async () => {

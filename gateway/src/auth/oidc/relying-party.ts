@@ -7,7 +7,7 @@ import { createClientAuth } from './client-auth.ts';
 import { discover } from './discovery.ts';
 import { createGoogleGroups } from './google-groups.ts';
 import { createIdTokenVerifier } from './id-token.ts';
-import { createIdentification } from './identification.ts';
+import { createIdentification, type OtherProvider } from './identification.ts';
 import { createIdpFetch } from './idp-fetch.ts';
 import type { OidcProvider } from './provider.ts';
 import { DEFAULT_SCOPES, type OidcSettings } from './settings.ts';
@@ -18,6 +18,8 @@ export interface OidcProviderDependencies {
   readonly id: string;
   /** What to call the provider on a button. Default: the issuer's host. */
   readonly label?: string;
+  /** The other providers of this gateway. */
+  readonly others?: readonly OtherProvider[];
   /** `<public_url>/oauth/callback`, exactly as registered at the provider. */
   readonly redirectUri: string;
   /** CLAUDE_GATEWAY_ALLOW_LOOPBACK. */
@@ -88,6 +90,7 @@ export async function createOidcProvider(
           });
     const identification = createIdentification(settings, {
       providerId: deps.id,
+      others: deps.others ?? [],
       client,
       hasUserinfo: metadata.userinfo_endpoint !== undefined,
       googleGroups,

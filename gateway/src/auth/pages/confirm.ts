@@ -13,15 +13,18 @@ export interface Confirmation {
 
 /** What is known about the device that asked. */
 export interface RequestOrigin {
+  /** What it says it is: shown only when it is one of the names that are known here. */
   readonly surface: string | null;
-  readonly address: string;
+  /** null: not known. */
+  readonly address: string | null;
   /** How the device's address relates to this browser's; `unclear` when they cannot be compared. */
   readonly addressMatch: 'same' | 'different' | 'unclear';
   /** Seconds since the device asked. */
   readonly age: number;
 }
 
-const SURFACES: Readonly<Record<string, string>> = { claude_code: 'Claude Code' };
+/** Anybody may claim any name: what is not here is not shown. */
+const SURFACES = new Map([['claude_code', 'Claude Code']]);
 
 /**
  * The page on which a person approves a device: what asked, from where, since when, and the code to compare. This is
@@ -35,7 +38,7 @@ export function confirmPage(confirmation: Confirmation): Page {
       <p class="code" translate="no">
         <span aria-hidden="true">${userCode}</span><span class="hidden">${spelled(userCode)}</span>
       </p>
-      ${details(request)} ${request.addressMatch === 'different' && OTHER_ADDRESS}
+      ${details(request)} ${request.addressMatch !== 'same' && NOTES[request.addressMatch]}
       <p>
         Continue only if you started this sign-in yourself. If somebody sent you this link or code, deny it:
         continuing would let them work in your name.
@@ -74,8 +77,11 @@ function buttons(providers: Confirmation['providers']): Html {
 
 function details({ surface, address, addressMatch, age }: RequestOrigin): Html {
   const rows: [string, Html][] = [];
-  if (surface) rows.push(['Asked by', html`<bdi>${SURFACES[surface] ?? surface}</bdi>`]);
-  rows.push(['From', html`${address}${addressMatch === 'same' && ' (same as this browser)'}`]);
+  const program = SURFACES.get(surface ?? '');
+  if (program !== undefined) rows.push(['Asked by', html`${program}`]);
+  if (address !== null) {
+    rows.push(['From', html`${address}${addressMatch === 'same' && SHARED_ADDRESS}`]);
+  }
   rows.push(['When', html`${ago(age)}`]);
   return html`<dl>
     ${rows.map(
@@ -92,10 +98,20 @@ function ago(seconds: number): string {
   return minutes === 1 ? 'a minute ago' : `${minutes} minutes ago`;
 }
 
+/** True of a colleague's laptop in the same office as well. */
+const SHARED_ADDRESS = ' (this browser’s network address too, which other people may share)';
+
 const OTHER_ADDRESS = html`<div class="note warn" role="note">
   <p><strong>This request came from another network address than this browser.</strong></p>
   <p>That is normal if Claude Code runs on a remote machine. If yours does not, deny it.</p>
 </div>`;
+
+const UNCLEAR_ADDRESS = html`<div class="note warn" role="note">
+  <p><strong>The gateway cannot tell whether this request came from your computer.</strong></p>
+  <p>Look at your own terminal: if it does not show this code now, deny it.</p>
+</div>`;
+
+const NOTES = { different: OTHER_ADDRESS, unclear: UNCLEAR_ADDRESS } as const;
 
 function noticeBox({ text, host }: { text: string; host: string }): Html {
   return html`<section class="note" aria-labelledby="notice">

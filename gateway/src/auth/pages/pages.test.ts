@@ -24,7 +24,9 @@ describe('confirmPage', () => {
   it('says who asks, from where and since when', () => {
     const text = textOf({});
     expect(text).toContain('Asked by Claude Code');
-    expect(text).toContain('From 203.0.113.7 (same as this browser)');
+    expect(text).toContain(
+      'From 203.0.113.7 (this browser’s network address too, which other people may share)',
+    );
     expect(text).toContain('When 2 minutes ago');
     expect(text).not.toContain('another network address');
   });
@@ -33,7 +35,7 @@ describe('confirmPage', () => {
     const request = { ...CONFIRMATION.request, address: '198.51.100.1', addressMatch: 'different' } as const;
     const text = textOf({ request });
     expect(text).toContain('This request came from another network address than this browser.');
-    expect(text).not.toContain('same as this browser');
+    expect(text).not.toContain('this browser’s network address too');
   });
 
   it('says nothing about a device that did not say what it is', () => {
@@ -103,7 +105,9 @@ describe('every page', () => {
     ['not waiting', outcomes.notWaitingPage()],
     ['cross origin', problems.crossOriginPage()],
     ['stale form', problems.staleFormPage()],
-    ['too many attempts', problems.tooManyAttemptsPage(61)],
+    ['too many attempts', problems.tooManyAttemptsPage(61, 'wrong')],
+    ['too many people', problems.tooManyAttemptsPage(61, 'right')],
+    ['too many requests', problems.tooManyRequestsPage(2)],
     ['too many sign-ins', problems.tooManySignInsPage()],
     ['store away', problems.storeAwayPage()],
     ['provider away', problems.providerAwayPage('BCDF-GHJK')],
@@ -119,7 +123,7 @@ describe('every page', () => {
   });
 
   it('speaks of minutes, not seconds', () => {
-    expect(problems.tooManyAttemptsPage(61).body.toString()).toContain('2 minutes');
-    expect(problems.tooManyAttemptsPage(60).body.toString()).toContain('a minute');
+    expect(problems.tooManyAttemptsPage(61, 'wrong').body.toString()).toContain('2 minutes');
+    expect(problems.tooManyAttemptsPage(60, 'right').body.toString()).toContain('a minute');
   });
 });

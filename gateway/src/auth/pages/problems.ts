@@ -29,14 +29,27 @@ export function staleFormPage(): OutcomePage {
   });
 }
 
-export function tooManyAttemptsPage(waitSeconds: number): OutcomePage {
+/** @param codes Whether it was wrong codes that were too many, or people who sign in. */
+export function tooManyAttemptsPage(waitSeconds: number, codes: 'wrong' | 'right'): OutcomePage {
   const minutes = Math.ceil(waitSeconds / 60);
   return problemPage({
     status: 429,
     heading: 'Too many attempts',
-    explanation: 'Too many codes were tried from your network, which you may share with other people.',
+    explanation:
+      codes === 'wrong'
+        ? 'Too many wrong codes were entered from your network, which you may share with other people.'
+        : 'Too many people signed in from your network in a short time.',
     remedy: html`Wait ${minutes === 1 ? 'a minute' : `${minutes} minutes`}, then reload this page or enter
     your code again.`,
+  });
+}
+
+export function tooManyRequestsPage(waitSeconds: number): OutcomePage {
+  return problemPage({
+    status: 429,
+    heading: 'Too many requests',
+    explanation: 'Your network, which you may share with other people, asks for too many pages.',
+    remedy: html`Wait ${waitSeconds === 1 ? 'a second' : `${waitSeconds} seconds`}, then reload this page.`,
   });
 }
 

@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto';
 import type { DeviceGrantStore, SessionStore } from '@claude-gateway/prisma';
 import { OAuthError } from '../../http/errors.ts';
 import type { Audit } from '../../observe/audit.ts';
-import { tokenResponse, type Grant } from './grant.ts';
+import { tokenResponse, tokenTooLarge, type Grant } from './grant.ts';
 import type { RefreshTokens } from './refresh-token.ts';
 import { holderOf } from './session-holder.ts';
-import type { Tokens } from './tokens.ts';
+import { TokenTooLarge, type Tokens } from './tokens.ts';
 import { digest } from '../digest.ts';
 
 export const DEVICE_CODE_GRANT = 'urn:ietf:params:oauth:grant-type:device_code';
@@ -38,6 +38,10 @@ export function deviceCodeGrant(deps: DeviceCodeGrantDeps): Grant {
 
     const { identity, idpRefreshTokenSealed } = poll;
     const id = randomUUID();
+    // Before the session: a policy may have named more of their groups since the sign-in.
+    const minted = await deps.tokens.mint(holderOf(identity, id)).catch((error: unknown) => {
+      throw error instanceof TokenTooLarge ? tokenTooLarge(error, context) : error;
+    });
     const refreshToken = idpRefreshTokenSealed === null ? undefined : deps.refreshTokens.create();
     await deps.sessions.create({
       id,
@@ -46,7 +50,6 @@ export function deviceCodeGrant(deps: DeviceCodeGrantDeps): Grant {
       idpRefreshTokenSealed,
       now,
     });
-    const minted = await deps.tokens.mint(holderOf(identity, id));
     deps.audit('session.mint', {
       request_id: context.id,
       result: 'success',

@@ -1,7 +1,7 @@
 import type { RequestContext } from '../../http/context.ts';
 import { OAuthError } from '../../http/errors.ts';
 import type { OAuthForm } from './oauth-form.ts';
-import type { MintedToken } from './tokens.ts';
+import type { MintedToken, TokenTooLarge } from './tokens.ts';
 
 /** A successful answer of the token endpoint (RFC 6749 §5.1, RFC 8693 §2.2.1). */
 export interface TokenResponse {
@@ -20,6 +20,22 @@ export type Grant = (form: OAuthForm, context: RequestContext) => Promise<TokenR
 
 export function tokenResponse(minted: MintedToken): TokenResponse {
   return { access_token: minted.accessToken, token_type: 'Bearer', expires_in: minted.expiresInSeconds };
+}
+
+/** A description that says what happened and what to do. */
+export function tokenTooLarge({ message, detail }: TokenTooLarge, context: RequestContext): OAuthError {
+  context.log.warn({ request_id: context.id, detail }, 'a token was not minted: it names too many groups');
+  return new OAuthError('access_denied', message);
+}
+
+/** Too many requests from one address: before the store is asked. @param wait In seconds. */
+export function tooManyRequests(wait: number, isPoll: boolean): OAuthError {
+  const headers = { 'retry-after': String(wait) };
+  const description = `Too many requests come from this network address; wait ${wait} s before the next one.`;
+  // Whoever polls has its own word for it, and then asks less often (RFC 8628 §3.5).
+  return isPoll
+    ? new OAuthError('slow_down', description, { headers })
+    : new OAuthError('temporarily_unavailable', description, { status: 429, headers });
 }
 
 /** The client keeps its session and asks again. */

@@ -10,11 +10,11 @@ import { OAuthError } from '../../http/errors.ts';
 import type { Audit } from '../../observe/audit.ts';
 import { IdentityProviderUnavailable, SignInRefused } from '../oidc/errors.ts';
 import type { OidcProvider, SignedIn } from '../oidc/provider.ts';
-import { tokenResponse, tryAgain, type Grant, type TokenResponse } from './grant.ts';
+import { tokenResponse, tokenTooLarge, tryAgain, type Grant, type TokenResponse } from './grant.ts';
 import type { RefreshTokens } from './refresh-token.ts';
 import { IDP_REFRESH_TOKEN, UnsealError, type Sealer } from './sealer.ts';
 import { holderOf } from './session-holder.ts';
-import type { Tokens } from './tokens.ts';
+import { TokenTooLarge, type Tokens } from './tokens.ts';
 import { digest } from '../digest.ts';
 
 export interface RefreshGrantDeps {
@@ -103,7 +103,12 @@ async function askProvider(
   let signedIn: SignedIn;
   try {
     signedIn = await provider.refresh(idpRefreshToken, session.identity);
+    await deps.tokens.mint(holderOf(signedIn.identity, session.id));
   } catch (error) {
+    // The page of the next sign-in says why, and what to do.
+    if (error instanceof TokenTooLarge) {
+      return end(deps, context, session, 'too_many_groups', error.detail, error.message);
+    }
     if (error instanceof SignInRefused) return end(deps, context, session, error.reason, error.detail);
     await release(deps, context, session);
     if (!(error instanceof IdentityProviderUnavailable)) throw error;
@@ -155,7 +160,9 @@ async function answer(
   session: Session,
   refreshToken: string,
 ): Promise<TokenResponse> {
-  const minted = await deps.tokens.mint(holderOf(session.identity, session.id));
+  const minted = await deps.tokens.mint(holderOf(session.identity, session.id)).catch((error: unknown) => {
+    throw error instanceof TokenTooLarge ? tokenTooLarge(error, context) : error;
+  });
   audit(deps, context, session, 'success', undefined, minted.expiresInSeconds);
   return { ...tokenResponse(minted), refresh_token: refreshToken };
 }
@@ -178,6 +185,7 @@ async function end(
   session: Session,
   reason: string,
   detail?: string,
+  description = 'The identity provider no longer vouches for this session; sign in again.',
 ): Promise<never> {
   await deps.sessions.revoke(session.id, `refresh:${reason}`, deps.clock());
   if (detail !== undefined) {
@@ -187,7 +195,7 @@ async function end(
     );
   }
   audit(deps, context, session, 'denied', reason);
-  throw signInAgain('The identity provider no longer vouches for this session; sign in again.');
+  throw signInAgain(description);
 }
 
 /** @throws StoreUnavailableError when the store stays away. */

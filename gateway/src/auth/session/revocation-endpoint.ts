@@ -3,6 +3,8 @@ import type { SessionStore } from '@claude-gateway/prisma';
 import { contextOf } from '../../http/context.ts';
 import type { Audit } from '../../observe/audit.ts';
 import type { Principal } from '../../principal.ts';
+import type { SignInLimits } from '../limits/sign-in-limits.ts';
+import { tooManyRequests } from './grant.ts';
 import { oauthFormOf } from './oauth-form.ts';
 import { InvalidToken, type Tokens } from './tokens.ts';
 import { digest } from '../digest.ts';
@@ -10,6 +12,8 @@ import { digest } from '../digest.ts';
 export interface RevocationDeps {
   readonly sessions: Pick<SessionStore, 'revoke' | 'revokeByRefreshToken'>;
   readonly tokens: Tokens;
+  /** Of this replica: what is refused before the store is asked. */
+  readonly limits: SignInLimits;
   readonly audit: Audit;
   readonly clock: () => Date;
 }
@@ -24,6 +28,8 @@ export function revokeToken(deps: RevocationDeps): RequestHandler {
     const { id, clientAddress } = contextOf(request);
     const form = oauthFormOf(request.headers['content-type'], request.body);
     const token = form.require('token');
+    const wait = deps.limits.take('token', clientAddress);
+    if (wait !== undefined) throw tooManyRequests(wait, false);
     const now = deps.clock();
 
     const principal = await verified(deps.tokens, token);

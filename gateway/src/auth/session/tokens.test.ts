@@ -1,7 +1,14 @@
 import { createHmac } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
 import { decodeJwt, decodeProtectedHeader, SignJWT, type JWTPayload } from 'jose';
-import { createTokens, InvalidToken, TOKEN_AUDIENCE, type TokenHolder, type TokenOptions } from './tokens.ts';
+import {
+  createTokens,
+  InvalidToken,
+  TOKEN_AUDIENCE,
+  TokenTooLarge,
+  type TokenHolder,
+  type TokenOptions,
+} from './tokens.ts';
 
 const secret = 'a-secret-of-at-least-thirty-two-bytes!!';
 const other = 'another-secret-of-at-least-32-bytes!!!!';
@@ -54,6 +61,38 @@ const good: JWTPayload = {
   sid,
   exp: start / 1000 + 60,
 };
+
+const groupsOf = (count: number): string[] =>
+  Array.from({ length: count }, (_, i) => `engineering-team-${i}`);
+
+describe('the size of a token', () => {
+  it('is never more than a request can carry', async () => {
+    await expect(make().mint({ ...alice, groups: groupsOf(5000) })).rejects.toMatchObject({
+      name: 'TokenTooLarge',
+      message: expect.stringMatching(/5000 groups.*session\.groups: named/),
+    });
+    const { accessToken } = await make().mint({ ...alice, groups: groupsOf(800) });
+    await expect(make().verify(accessToken)).resolves.toMatchObject({ groups: groupsOf(800) });
+  });
+
+  it('leaves room in the headers that the listener accepts', async () => {
+    const tight = make({ maxHeaderBytes: 16 * 1024 });
+    await expect(tight.mint({ ...alice, groups: groupsOf(800) })).rejects.toBeInstanceOf(TokenTooLarge);
+    const { accessToken } = await tight.mint({ ...alice, groups: groupsOf(200) });
+    expect(accessToken.length).toBeLessThan(10 * 1024);
+  });
+
+  it('is that of the groups that something names, from the next token on', async () => {
+    const named = new Set(['engineering-team-7']);
+    const tokens = make({ isNamedGroup: (group) => named.has(group) });
+    const holder = { ...alice, groups: groupsOf(5000) };
+    const groups = async (): Promise<readonly string[]> =>
+      (await tokens.verify((await tokens.mint(holder)).accessToken)).groups;
+    expect(await groups()).toEqual(['engineering-team-7']);
+    named.add('engineering-team-4999');
+    expect(await groups()).toEqual(['engineering-team-7', 'engineering-team-4999']);
+  });
+});
 
 describe('createTokens', () => {
   it('mints what clients and the gateway read', async () => {

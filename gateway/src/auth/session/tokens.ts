@@ -1,12 +1,16 @@
 import { createSecretKey, hkdfSync, type KeyObject } from 'node:crypto';
 import { decodeProtectedHeader, errors, jwtVerify, SignJWT, type JWTPayload } from 'jose';
+import { lowerAscii } from '@claude-gateway/contract';
 import type { Principal } from '../../principal.ts';
 
 /** `aud` of every bearer token, as in the reference gateway. */
 export const TOKEN_AUDIENCE = 'claude-gateway';
 
 /** Bytes; also the most that HTTP servers in front of us commonly let through in one header. */
-const MAX_TOKEN_LENGTH = 32 * 1024;
+const MAX_TOKEN_BYTES = 32 * 1024;
+
+/** Bytes that all other headers of a client's request need, with what proxies add. */
+const OTHER_HEADERS_BYTES = 6 * 1024;
 
 /** A compact JWS (RFC 7515 §7.1) whose signature has the length of HS256. */
 const WELL_FORMED = /^eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}$/;
@@ -24,7 +28,10 @@ export interface MintedToken {
 export interface Tokens {
   /** The usual lifetime of a token, in seconds. */
   readonly ttlSeconds: number;
-  /** @param ttlSeconds When it is to be shorter than usual; never longer: revocations are remembered that long. */
+  /**
+   * @param ttlSeconds When it is to be shorter than usual; never longer: revocations are remembered that long.
+   * @throws TokenTooLarge
+   */
   mint(holder: TokenHolder, ttlSeconds?: number): Promise<MintedToken>;
   /** @throws InvalidToken */
   verify(token: string): Promise<Principal>;
@@ -55,6 +62,22 @@ export class InvalidToken extends Error {
   }
 }
 
+/** A token that names so many groups that no request could carry it. `message` is for whoever signs in. */
+export class TokenTooLarge extends Error {
+  override readonly name = 'TokenTooLarge';
+  readonly detail: string;
+
+  constructor(bytes: number, limit: number, groups: number) {
+    super(
+      `Your account is in ${groups} groups, more than a sign-in to this gateway can carry. ` +
+        'Ask your administrator to set session.groups: named, or a groups_filter for your identity provider.',
+    );
+    this.detail =
+      `a token that names ${groups} groups has ${bytes} bytes, and requests may carry ${limit}; set session.groups: named ` +
+      'or oidc.groups_filter, or have the identity provider send the groups of this application only';
+  }
+}
+
 export interface TokenOptions {
   /** `session.jwt_secret`: index 0 signs, all verify. */
   readonly secrets: readonly string[];
@@ -62,6 +85,10 @@ export interface TokenOptions {
   readonly ttlSeconds: number;
   /** `listen.public_url`: `iss`. Gateways that share a secret do not accept each other's tokens. */
   readonly issuer: string;
+  /** `limits.max_request_header_bytes`: what the listener accepts of all headers together. */
+  readonly maxHeaderBytes?: number | undefined;
+  /** `session.groups: named`: whether something names a group now. Absent: a token names all groups of its holder. */
+  readonly isNamedGroup?: ((group: string) => boolean) | undefined;
   readonly clock: () => Date;
 }
 
@@ -77,7 +104,11 @@ interface Key {
  * @throws Error when there is no secret.
  */
 export function createTokens(options: TokenOptions): Tokens {
-  const { issuer, clock } = options;
+  const { issuer, clock, maxHeaderBytes, isNamedGroup } = options;
+  const maxTokenBytes =
+    maxHeaderBytes === undefined
+      ? MAX_TOKEN_BYTES
+      : Math.min(MAX_TOKEN_BYTES, Math.max(maxHeaderBytes - OTHER_HEADERS_BYTES, maxHeaderBytes / 2));
   const [signing, ...others] = options.secrets.map(keyOf);
   if (signing === undefined) throw new Error('session.jwt_secret needs at least one entry');
   const keys = new Map([signing, ...others].map(({ id, key }) => [id, key]));
@@ -89,7 +120,8 @@ export function createTokens(options: TokenOptions): Tokens {
     async mint(holder, ttlSeconds = options.ttlSeconds) {
       const expiresInSeconds = Math.min(ttlSeconds, options.ttlSeconds);
       const issuedAt = Math.floor(clock().getTime() / 1000);
-      const { email, name, groups, sid, kind } = holder;
+      const { email, name, sid, kind } = holder;
+      const groups = isNamedGroup === undefined ? holder.groups : holder.groups.filter(isNamedGroup);
       const claims = {
         ...(email === undefined ? {} : { email }),
         ...(name === undefined ? {} : { name }),
@@ -105,11 +137,14 @@ export function createTokens(options: TokenOptions): Tokens {
         .setIssuedAt(issuedAt)
         .setExpirationTime(issuedAt + expiresInSeconds)
         .sign(signing.key);
+      if (accessToken.length > maxTokenBytes) {
+        throw new TokenTooLarge(accessToken.length, Math.floor(maxTokenBytes), groups.length);
+      }
       return { accessToken, expiresInSeconds };
     },
 
     async verify(token) {
-      if (token.length > MAX_TOKEN_LENGTH || !WELL_FORMED.test(token)) throw new InvalidToken('malformed');
+      if (token.length > MAX_TOKEN_BYTES || !WELL_FORMED.test(token)) throw new InvalidToken('malformed');
       const key = keys.get(keyIdOf(token));
       if (key === undefined) throw new InvalidToken('unknown_key');
       let payload: JWTPayload;
@@ -168,7 +203,7 @@ function principalOf(payload: JWTPayload): Principal {
   }
   return {
     sub,
-    ...(email === undefined ? {} : { email: email.toLowerCase() }),
+    ...(email === undefined ? {} : { email: lowerAscii(email) }),
     ...(name === undefined ? {} : { name }),
     groups,
     sid,

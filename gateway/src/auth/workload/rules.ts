@@ -1,7 +1,8 @@
 import type { WorkloadIdentityConfig, WorkloadRule } from '@claude-gateway/contract';
 import { compileClaim, type ClaimReader, type Claims } from '../oidc/claims.ts';
+import { isUsableEmail, isUsableGroup } from '../text.ts';
 import { compileTemplate } from './principal-template.ts';
-import { compileWildcard, literalPrefix } from './wildcard.ts';
+import { compileWildcard, literalPrefix } from '../wildcard.ts';
 
 /** Who a workload becomes. */
 export interface Workload {
@@ -75,6 +76,9 @@ function compileRule(rule: WorkloadRule, config: WorkloadIdentityConfig, path: s
     throw new Error(
       `${path}.email: must be a fixed address; a claim could make a workload look like a person`,
     );
+  }
+  if (!groups.every(isUsableGroup) || (email !== null && !isUsableEmail(email))) {
+    throw new Error(`${path}: groups and email must be texts that can be stored, without control characters`);
   }
   if (principal.trim() === '') throw new Error(`${path}.principal: say whom these workloads act as`);
   let render: (claims: Claims) => string;

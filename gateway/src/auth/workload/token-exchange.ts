@@ -6,9 +6,9 @@ import { OAuthError } from '../../http/errors.ts';
 import { createAgent, createFetch, type FetchFunction, type ProxyOptions } from '../../net/http-client.ts';
 import type { Audit } from '../../observe/audit.ts';
 import type { Log } from '../../observe/log.ts';
-import { tokenResponse, tryAgain, type Grant } from '../session/grant.ts';
+import { tokenResponse, tokenTooLarge, tryAgain, type Grant } from '../session/grant.ts';
 import type { OAuthForm } from '../session/oauth-form.ts';
-import type { Tokens } from '../session/tokens.ts';
+import { TokenTooLarge, type Tokens } from '../session/tokens.ts';
 import { KeysUnavailable } from './issuer-keys.ts';
 import { createSubjectTokenJudge, SubjectTokenRefused, type AdmittedWorkload } from './subject-token.ts';
 
@@ -67,13 +67,6 @@ export function createTokenExchange(deps: TokenExchangeDeps): Grant {
     const { entry, workload, ttlSeconds, subject } = admitted;
     const { sub, name, email, groups } = workload;
     const id = randomUUID();
-    await deps.sessions.create({
-      id,
-      identity: { sub, provider: `workload:${entry}`, email, name, groups },
-      refreshTokenHash: null,
-      idpRefreshTokenSealed: null,
-      now: deps.clock(),
-    });
     const holder = {
       sub,
       name,
@@ -82,7 +75,16 @@ export function createTokenExchange(deps: TokenExchangeDeps): Grant {
       kind: 'workload' as const,
       ...(email === null ? {} : { email }),
     };
-    const minted = await deps.tokens.mint(holder, ttlSeconds);
+    const minted = await deps.tokens.mint(holder, ttlSeconds).catch((error: unknown) => {
+      throw error instanceof TokenTooLarge ? tokenTooLarge(error, context) : error;
+    });
+    await deps.sessions.create({
+      id,
+      identity: { sub, provider: `workload:${entry}`, email, name, groups },
+      refreshTokenHash: null,
+      idpRefreshTokenSealed: null,
+      now: deps.clock(),
+    });
     deps.audit('session.exchange', {
       request_id: context.id,
       result: 'success',

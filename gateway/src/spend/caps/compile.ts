@@ -1,3 +1,4 @@
+import { lowerAscii } from '@claude-gateway/contract';
 import type { BudgetPeriod, BudgetSubject, LimitSet, SpendLimit, WindowSpec } from '@claude-gateway/prisma';
 import { RecentMap } from '../../recent-map.ts';
 import type { AppliedCap, CapHolder, CapSnapshot, DecidingLimit } from '../types.ts';
@@ -78,6 +79,10 @@ class CompiledCaps implements CapSnapshot {
     this.#options = options;
     const first = options.pooledConflictRule === 'priority_list' ? (options.pooledPriorityOrder ?? []) : [];
     this.#ranks = new Map(first.map((group, rank) => [group, rank]));
+  }
+
+  namesGroup(group: string): boolean {
+    return this.#index.groups.has(group) || this.#index.groupPools.has(group);
   }
 
   resolve(principal: CapHolder, at: number): readonly AppliedCap[] {
@@ -207,8 +212,8 @@ function usersOf({ users }: LimitIndex, { sub, email }: CapHolder): readonly Lev
   if (users.size === 0) return [];
   const names = new Set([sub]);
   // Names with an @ are kept in lower case, whether they are addresses or not.
-  if (sub.includes('@')) names.add(sub.toLowerCase());
-  if (email !== undefined) names.add(email.toLowerCase());
+  if (sub.includes('@')) names.add(lowerAscii(sub));
+  if (email !== undefined) names.add(lowerAscii(email));
   return [...names].flatMap((name) => [users.get(name) ?? []]);
 }
 

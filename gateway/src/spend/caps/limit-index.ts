@@ -1,3 +1,4 @@
+import { lowerAscii } from '@claude-gateway/contract';
 import type { BudgetPeriod, BudgetUnit, LimitScope, SpendLimit } from '@claude-gateway/prisma';
 import { isTimeZone } from './periods.ts';
 
@@ -135,7 +136,7 @@ function nameOf(scope: LimitScope): string {
     case 'rbac_group':
       return scope.group;
     case 'user':
-      return scope.user.includes('@') ? scope.user.toLowerCase() : scope.user;
+      return scope.user.includes('@') ? lowerAscii(scope.user) : scope.user;
   }
 }
 

@@ -8,7 +8,9 @@ import { Listener } from '../../../http/listener.ts';
 import { createAudit } from '../../../observe/audit.ts';
 import { createLog } from '../../../observe/log.ts';
 import type { SignInSecrets } from '../../oidc/provider.ts';
+import { createSignInLimits, type SignInLimitSettings } from '../../limits/sign-in-limits.ts';
 import { createSealer } from '../../session/sealer.ts';
+import { createTokens } from '../../session/tokens.ts';
 import type { DeviceSettings, SignInProvider } from '../dependencies.ts';
 import { createDeviceRouter } from '../router.ts';
 
@@ -74,8 +76,17 @@ export interface ReplicaOptions {
   readonly store: Pick<Store, 'deviceGrants' | 'rateLimits'>;
   readonly providers: readonly SignInProvider[];
   readonly settings?: Partial<DeviceSettings>;
+  readonly limits?: Partial<SignInLimitSettings>;
+  readonly trustedProxies?: readonly string[];
   readonly clock?: () => Date;
 }
+
+const TOKENS = createTokens({
+  secrets: ['0123456789abcdef0123456789abcdef'],
+  ttlSeconds: 3600,
+  issuer: 'https://gateway.corp.example',
+  clock: () => new Date(),
+});
 
 export const SEALER = createSealer(['0123456789abcdef0123456789abcdef']);
 
@@ -86,7 +97,7 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
   const audit = createAudit({ write: (line) => audited.push(JSON.parse(line) as Record<string, unknown>) });
   const log = createLog('info', { write: (line) => logged.push(line) });
   const rules = {
-    trustedProxies: new AddressSet(['127.0.0.1']),
+    trustedProxies: new AddressSet(options.trustedProxies ?? ['127.0.0.1']),
     allow: new AddressSet([]),
     deny: new AddressSet([]),
     maxUrlLength: undefined,
@@ -103,12 +114,23 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
     rateLimits: {
       device_authorization: { max: 30, window_seconds: 600 },
       device_verify: { max: 10, window_seconds: 600 },
+      device_confirm: { max: 1000, window_seconds: 600 },
     },
     ...options.settings,
   };
   const router = createDeviceRouter({
     grants: options.store.deviceGrants,
     rateLimits: options.store.rateLimits,
+    limits: createSignInLimits(
+      {
+        device_authorization: settings.rateLimits.device_authorization,
+        token: { max: 1200, window_seconds: 10 },
+        sign_in_pages: { max: 600, window_seconds: 10 },
+        ...options.limits,
+      },
+      options.clock ?? (() => new Date()),
+    ),
+    assertMintable: async (holder) => void (await TOKENS.mint(holder)),
     sealer: SEALER,
     settings: () => settings,
     providers: () => options.providers,

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { Router } from 'express';
+import { gatewayConfigSchema } from '@claude-gateway/contract';
 import type { Identity, Store } from '@claude-gateway/prisma';
 import { AddressSet } from '../../../http/client-address.ts';
 import { createApp } from '../../../http/app.ts';
@@ -11,6 +12,7 @@ import type { OidcProvider } from '../../oidc/provider.ts';
 import { Authenticator } from '../authenticator.ts';
 import { DEVICE_CODE_GRANT } from '../device-code-grant.ts';
 import type { Grant } from '../grant.ts';
+import { createSignInLimits, type SignInLimits } from '../../limits/sign-in-limits.ts';
 import { createRefreshTokens } from '../refresh-token.ts';
 import { createSealer, IDP_REFRESH_TOKEN } from '../sealer.ts';
 import { createTokenRouter } from '../token-endpoint.ts';
@@ -52,6 +54,7 @@ export interface TokenServerOptions {
   readonly store: Store;
   readonly clock?: () => Date;
   readonly secrets?: readonly string[];
+  readonly limits?: SignInLimits;
   readonly provider?: Pick<OidcProvider, 'refresh'> | undefined;
   readonly tokenExchange?: (parts: {
     tokens: Tokens;
@@ -59,6 +62,8 @@ export interface TokenServerOptions {
     log: Log;
   }) => Grant;
 }
+
+const DEFAULT_LIMITS = gatewayConfigSchema.shape.rate_limits.parse(undefined);
 
 export async function startTokenServer(options: TokenServerOptions): Promise<TokenServer> {
   const { store, clock = () => new Date(), secrets = [SECRET] } = options;
@@ -76,6 +81,7 @@ export async function startTokenServer(options: TokenServerOptions): Promise<Tok
       sessions: store.sessions,
       tokens,
       refreshTokens: createRefreshTokens(secrets),
+      limits: options.limits ?? createSignInLimits(DEFAULT_LIMITS, clock),
       sealer: createSealer(secrets),
       provider: (id) => (id === 'corp' ? options.provider : undefined),
       audit,
