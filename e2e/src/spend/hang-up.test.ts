@@ -1,0 +1,191 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startBillingUpstream, type Bill, type BillingUpstream, type Conduct } from './billing-upstream.ts';
+import { quietTimeZone, usd } from './caps.ts';
+import { Client, type Got } from './client.ts';
+import { startFleet, type Fleet, type Replica } from './fleet.ts';
+import { LedgerObserver, type RecordRow } from './ledger-observer.ts';
+import { CatalogPrices } from './prices.ts';
+
+const MODEL = 'claude-opus-4-8';
+/** Somebody waits for the first bytes of an answer, and has the rest for nothing. */
+const HANG_UP_AFTER_MS = 250;
+
+const prices = new CatalogPrices();
+const client = new Client();
+let upstream: BillingUpstream;
+beforeAll(async () => {
+  upstream = await startBillingUpstream();
+}, 60_000);
+afterAll(async () => {
+  client.close();
+  await upstream?.stop();
+});
+
+interface Bed {
+  readonly fleet: Fleet;
+  readonly observer: LedgerObserver;
+}
+
+async function startBed(enforcement: object, dollars: string): Promise<Bed> {
+  const upstreams = ['a', 'b'].map((name) => ({
+    provider: 'anthropic',
+    name,
+    base_url: `${upstream.url}/${name}`,
+    auth: { api_key: 'sk-ant-upstream-credential' },
+  }));
+  const fleet = await startFleet({
+    replicas: 1,
+    upstreamUrl: upstream.url,
+    config: { upstreams, enforcement, timeouts: { upstream_ttfb_ms: 3_000 } },
+  });
+  const observer = new LedgerObserver(fleet.databaseUrl);
+  await observer.install([]);
+  await fleet.admin.set({
+    scope: { type: 'organization' },
+    period: 'daily',
+    unit: 'nano_usd',
+    amount: usd(dollars),
+    timeZone: quietTimeZone(),
+  });
+  await sleep(3_000);
+  return { fleet, observer };
+}
+
+function bodyOf(conduct: Conduct, members: object = {}): Buffer {
+  return Buffer.from(
+    JSON.stringify({
+      model: MODEL,
+      max_tokens: 8_000,
+      stream: true,
+      metadata: { user_id: conduct },
+      messages: [{ role: 'user', content: '请写一首长诗。'.repeat(20) }],
+      ...members,
+    }),
+  );
+}
+
+/** Asks once, and waits until the gateway and the upstream are done with it. */
+async function once(
+  { fleet, observer }: Bed,
+  conduct: Conduct,
+  members: object = {},
+  abortAfterMs?: number,
+): Promise<{ got: Got; bills: readonly Bill[]; records: readonly RecordRow[] }> {
+  const sub = `${conduct}-${Math.random()}`;
+  const before = upstream.bills.length;
+  const [replica] = fleet.replicas as readonly [Replica];
+  const bearer = fleet.bearer({ sub, groups: [] });
+  const options = abortAfterMs === undefined ? {} : { abortAfterMs };
+  const got = await client.send(replica.url, bearer, bodyOf(conduct, members), options);
+  const bills = (): readonly Bill[] => upstream.bills.slice(before);
+  while (bills().length === 0 || bills().some(({ isOver }) => !isOver)) await sleep(20);
+  return { got, bills: bills(), records: await recordsOf(observer, sub, bills().length) };
+}
+
+/** What somebody is charged, as soon as it is so many records. */
+async function recordsOf(
+  observer: LedgerObserver,
+  sub: string,
+  count: number,
+): Promise<readonly RecordRow[]> {
+  for (;;) {
+    const records = (await observer.records()).filter((record) => record.sub === sub);
+    if (records.length >= count) return records;
+    await sleep(50);
+  }
+}
+
+function billed(bills: readonly Bill[]): bigint {
+  return bills.reduce((sum, { tokens }) => sum + prices.cost(MODEL, tokens), 0n);
+}
+
+function charged(records: readonly RecordRow[]): bigint {
+  return records.reduce((sum, { cost }) => sum + cost, 0n);
+}
+
+const ADAPTIVE = { thinking: { type: 'adaptive', display: 'omitted' } };
+const LIES: readonly [Conduct, object][] = [
+  ['chinese', {}],
+  ['thinking', ADAPTIVE],
+  ['thinking', {}],
+  ['silent thinking', ADAPTIVE],
+  ['late', {}],
+  ['document', { stream: false }],
+];
+
+describe('whoever hangs up early', () => {
+  let bed: Bed;
+  beforeAll(async () => {
+    bed = await startBed({}, '100.00');
+  }, 120_000);
+  afterAll(() => bed?.fleet.stop());
+
+  it.each(LIES)('is charged what the upstream bills: %s %j', async (conduct, members) => {
+    const { got, bills, records } = await once(bed, conduct, members, HANG_UP_AFTER_MS);
+    expect(got.whole).toBe(false);
+    expect(records).toMatchObject([{ outcome: 'complete' }]);
+    expect(charged(records)).toBe(billed(bills));
+  });
+
+  it('is charged no more than who stays', async () => {
+    const { got, bills, records } = await once(bed, 'chinese');
+    expect(got).toMatchObject({ status: 200, whole: true });
+    expect(charged(records)).toBe(billed(bills));
+  });
+});
+
+describe('an upstream that had the request', () => {
+  let bed: Bed;
+  beforeAll(async () => {
+    bed = await startBed({}, '100.00');
+  }, 120_000);
+  afterAll(() => bed?.fleet.stop());
+
+  it('and did not answer in time is charged beside the one that did', async () => {
+    const { got, bills, records } = await once(bed, 'mute');
+    expect(got).toMatchObject({ status: 200, whole: true });
+    expect(bills.map(({ upstream: name }) => name)).toEqual(['a', 'b']);
+    expect(records.map(({ outcome }) => outcome).toSorted()).toEqual(['complete', 'partial']);
+    expect(new Set(records.map(({ requestId }) => requestId)).size).toBe(1);
+    expect(charged(records)).toBeGreaterThanOrEqual(billed(bills));
+  });
+
+  it('and broke off before its first byte is charged, and the client told', async () => {
+    const { got, bills, records } = await once(bed, 'broken');
+    expect(got.status).toBe(502);
+    expect(JSON.parse(got.body)).toMatchObject({ type: 'error', error: { type: 'api_error' } });
+    expect(bills.map(({ upstream: name }) => name)).toEqual(['a', 'b']);
+    expect(charged(records)).toBeGreaterThanOrEqual(billed(bills));
+  });
+});
+
+describe('where nothing is read on', () => {
+  let bed: Bed;
+  beforeAll(async () => {
+    bed = await startBed({ abandoned_read_ms: 0 }, '1.00');
+  }, 120_000);
+  afterAll(() => bed?.fleet.stop());
+
+  it('a strict limit is not passed by what the upstream bills, however often somebody hangs up', async () => {
+    const before = upstream.bills.length;
+    let refused = 0;
+    for (let round = 0; refused < 3; round++) {
+      expect(round).toBeLessThan(60);
+      const [conduct, members] = LIES[round % LIES.length] as (typeof LIES)[number];
+      const [replica] = bed.fleet.replicas as readonly [Replica];
+      const bearer = bed.fleet.bearer({ sub: 'a liar', groups: [] });
+      const body = bodyOf(conduct, { ...members, max_tokens: 3_500 });
+      const got = await client.send(replica.url, bearer, body, { abortAfterMs: HANG_UP_AFTER_MS });
+      if (got.status === 429) refused++;
+      await sleep(50);
+    }
+    while (upstream.bills.some(({ isOver }) => !isOver)) await sleep(20);
+    const bills = upstream.bills.slice(before);
+    const records = await recordsOf(bed.observer, 'a liar', bills.length);
+    const bill = billed(bills);
+    expect(bill).toBeGreaterThan(usd('0.10'));
+    expect(bill).toBeLessThanOrEqual(charged(records));
+    expect(charged(records)).toBeLessThanOrEqual(usd('1.00'));
+  }, 120_000);
+});
