@@ -417,16 +417,19 @@ describe('other modes', () => {
     answer(short, { input_tokens: 1, output_tokens: 10 });
   });
 
-  it('bounded shrinks the output to what is left beside the rounds that are expected', async () => {
-    const limits = [limit({ amount: (DOLLAR * 7n) / 10n, mode: 'bounded', whenShort: 'shrink_output' })];
-    const spend = await bed({ limits, count: () => 10 });
-    const tools = [{ type: 'web_search_20250305', name: 'web_search', max_uses: 8 }];
-    const admitted = await spend.admit(callOf({ maxTokens: 64_000, body: { tools } }));
-    // Four times 523 tokens and 90,000 of results, written to a cache, and three searches; the rest is output.
-    const rest = (DOLLAR * 7n) / 10n - ((4n * 523n + 90_000n) * INPUT * 5n) / 4n - (3n * DOLLAR) / 100n;
-    expect((JSON.parse(String(admitted.body)) as { max_tokens: number }).max_tokens).toBe(
-      Number(rest / OUTPUT),
-    );
+  it('bounded gives up web searches before anything of the answer that is useful', async () => {
+    const lowered = async (amount: bigint) => {
+      const limits = [limit({ amount, mode: 'bounded', whenShort: 'shrink_output' })];
+      const spend = await bed({ limits, count: () => 10 });
+      const tools = [{ type: 'web_search_20250305', name: 'web_search', max_uses: 8 }];
+      const { body } = await spend.admit(callOf({ maxTokens: 64_000, body: { tools } }));
+      const sent = JSON.parse(String(body)) as { max_tokens: number; tools: { max_uses: number }[] };
+      return [sent.max_tokens, sent.tools[0]?.max_uses];
+    };
+    expect(await lowered((DOLLAR * 7n) / 10n)).toEqual([16_384, 1]);
+    // Twice 523 tokens and 30,000 of results, written to a cache, and one search; the rest is output.
+    const rest = DOLLAR / 2n - ((2n * 523n + 30_000n) * INPUT * 5n) / 4n - DOLLAR / 100n;
+    expect(await lowered(DOLLAR / 2n)).toEqual([Number(rest / OUTPUT), 1]);
   });
 
   it('of tokens counts tokens, without those that were read from a cache', async () => {

@@ -24,8 +24,15 @@ import type {
   WindowNeed,
 } from '../types.ts';
 import type { AdmissionCall, Admitted } from './call.ts';
-import { leastOf, loweredOf, needOf, needsOf, type Estimate } from './estimate.ts';
-import { canShrink, isTooLarge, lowerDemand, type Demand, type ShortCap } from './lower-demand.ts';
+import { needOf, needsOf, withoutPrompt, type Estimate } from './estimate.ts';
+import {
+  canShrink,
+  isTooLarge,
+  leastOutcome,
+  lowerDemand,
+  type Demand,
+  type ShortCap,
+} from './lower-demand.ts';
 import { OpenCall, type OpenCallDeps } from './open-call.ts';
 import { OutputForecast } from './output-forecast.ts';
 
@@ -188,8 +195,9 @@ class Admission<C extends AdmissionCall> {
     const estimate = this.#estimate;
     if (estimate === undefined) throw limitsUnavailable();
     const short = this.#shortOf(shortages, estimate);
-    const least = leastOf(estimate.bound, this.#floorOf(short));
-    const usedUp = short.filter((one) => isTooLarge(one, { ...estimate, bound: least }));
+    const least = this.#leastOutcome(estimate, this.#floorOf(short));
+    const promptless = { ...least, bound: withoutPrompt(least.bound) };
+    const usedUp = short.filter((one) => isTooLarge(one, promptless));
     if (usedUp.length > 0) {
       if (this.#askNextPools(short.map(({ cap }) => cap))) return this.#hold(estimate);
       throw this.#refusal(usedUp.map(({ cap, shortage }) => this.#blocked(cap, shortage)));
@@ -217,20 +225,15 @@ class Admission<C extends AdmissionCall> {
   #lower(estimate: Estimate, short: readonly ShortCap[]): Admitted | Promise<Admitted> {
     if (this.#askNextPools(short.map(({ cap }) => cap))) return this.#hold(estimate);
     const floor = this.#floorOf(short);
-    const least: Estimate = { ...estimate, bound: loweredOf(estimate.bound, floor) };
+    const least = this.#leastOutcome(estimate, floor);
     const usedUp = short.filter((one) => isTooLarge(one, least));
     if (usedUp.length > 0)
       throw this.#refusal(usedUp.map(({ cap, shortage }) => this.#blocked(cap, shortage)));
 
-    const whole: Demand = { estimate, body: undefined };
-    if (!canShrink(short)) return this.#wait([whole], short);
-    const lowered = lowerDemand({
-      request: this.#call.request,
-      demand: whole,
-      short,
-      floor,
-      useful: this.#deps.learned.outputs.useful(this.#call.model, this.#conversation()),
-    });
+    if (!canShrink(short)) return this.#wait([{ estimate, body: undefined }], short);
+    const { request, model } = this.#call;
+    const useful = this.#deps.learned.outputs.useful(model, this.#conversation());
+    const lowered = lowerDemand({ request, model, estimate, short, floor, useful });
     if (lowered === 'impossible') {
       throw this.#refusal(short.map(({ cap, shortage }) => this.#blocked(cap, shortage)));
     }
@@ -267,6 +270,11 @@ class Admission<C extends AdmissionCall> {
           result.shortages,
         );
     }
+  }
+
+  #leastOutcome(estimate: Estimate, floor: number): Estimate {
+    const { request, model } = this.#call;
+    return leastOutcome({ request, model, estimate }, floor);
   }
 
   /** The caps in which it does not fit. One that has room is none of them, whatever the ledger could not give. */
@@ -369,7 +377,7 @@ class Admission<C extends AdmissionCall> {
     const whole = needOf(cap, estimate);
     if (cap.limit.whenShort !== 'shrink_output') return whole;
     const { min_output_tokens: floor } = this.#deps.enforcement;
-    const lowered = needOf(cap, { ...estimate, bound: loweredOf(estimate.bound, floor) });
+    const lowered = needOf(cap, this.#leastOutcome(estimate, floor));
     return lowered > available ? lowered : whole;
   }
 

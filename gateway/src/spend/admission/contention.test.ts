@@ -283,3 +283,77 @@ describe('a final refusal', () => {
     }
   });
 });
+
+describe("Claude Code's own web search", () => {
+  /** As it is sent: a small prompt, eight searches, and all the output that the model may have. */
+  const search = (maxTokens = 64_000) => ({
+    text: 'Perform a web search for the query: weather in Berlin',
+    maxTokens,
+    body: { tools: [{ type: 'web_search_20250305', name: 'web_search', max_uses: 8 }] },
+  });
+  const searched = {
+    input_tokens: 40_000,
+    output_tokens: 900,
+    server_tool_use: { web_search_requests: 2 },
+  };
+
+  async function sent(amount: bigint, used = 0): Promise<{ max_tokens: number; max_uses: number }> {
+    const limits = [limit({ amount, period: 'daily', whenShort: 'shrink_output' })];
+    const spend = await bed({ limits, count: () => 300, maxWaitMs: 20_000 });
+    const principal = somebody();
+    if (used > 0) {
+      answer(await admission(() => spend.admit(callOf({ principal }))), {
+        input_tokens: 1,
+        output_tokens: used,
+      });
+      await spend.settled();
+    }
+    const admitted = await admission(() => spend.admit(callOf({ principal, ...search() })));
+    answer(admitted, searched);
+    const body = JSON.parse(String(admitted.body ?? '{"max_tokens":64000,"tools":[{"max_uses":8}]}')) as {
+      max_tokens: number;
+      tools: { max_uses: number }[];
+    };
+    return { max_tokens: body.max_tokens, max_uses: body.tools[0]?.max_uses ?? 0 };
+  }
+
+  it('is served whole under fresh limits of $20 and $50, with five searches under $5', async () => {
+    expect(await sent(50n * DOLLAR)).toEqual({ max_tokens: 64_000, max_uses: 8 });
+    expect(await sent(20n * DOLLAR)).toEqual({ max_tokens: 64_000, max_uses: 8 });
+    expect(await sent(5n * DOLLAR)).toEqual({ max_tokens: 16_384, max_uses: 5 });
+  });
+
+  it('has one search when little is left, and is refused when that is too much', async () => {
+    expect(await sent(DOLLAR)).toMatchObject({ max_uses: 1 });
+    // 0.50 of 1.00 dollars are left.
+    await expect(sent(DOLLAR, 20_000)).resolves.toMatchObject({ max_uses: 1 });
+    await expect(sent(DOLLAR, 30_000)).rejects.toMatchObject({ type: 'billing_error' });
+  });
+
+  it('is never given more searches than it asked for, and nothing else of it changes', async () => {
+    const limits = [limit({ amount: 3n * DOLLAR, period: 'daily', whenShort: 'shrink_output' })];
+    const spend = await bed({ limits, count: () => 300 });
+    const tools = [
+      { name: 'web_search', max_uses: 1, type: 'web_search_20250305' },
+      { name: 'ask', input_schema: { type: 'object', max_uses: 7 } },
+      { type: 'web_search_20250305', name: 'other', max_uses: 8, allowed_domains: ['x.example'] },
+    ];
+    const { body } = await admission(() => spend.admit(callOf({ maxTokens: 64_000, body: { tools } })));
+    const lowered = JSON.parse(String(body)) as { tools: { max_uses: number }[] };
+    const uses = lowered.tools[2]?.max_uses ?? 8;
+    expect(uses).toBeLessThan(8);
+    expect(lowered.tools).toEqual([tools[0], tools[1], { ...tools[2], max_uses: uses }]);
+  });
+
+  it('waits for three searches where others only hold what is missing', async () => {
+    const limits = [limit({ amount: 5n * DOLLAR, period: 'daily', whenShort: 'shrink_output' })];
+    const spend = await bed({ limits, count: () => 300, maxWaitMs: 20_000 });
+    const principal = somebody();
+    const first = await admission(() => spend.admit(callOf({ principal, maxTokens: 128_000 })));
+    const waiting = admission(() => spend.admit(callOf({ principal, ...search() })));
+    await somebodyWaits(spend);
+    answer(first, { input_tokens: 1, output_tokens: 10 });
+    const { tools } = JSON.parse(String((await waiting).body)) as { tools: { max_uses: number }[] };
+    expect(tools[0]?.max_uses).toBeGreaterThanOrEqual(3);
+  });
+});

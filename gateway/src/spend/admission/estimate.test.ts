@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { boundOf, IMAGE_TOKENS, withPromptTokens, type BodyBound } from '../bound/body-bound.ts';
 import { boundRequest } from '../bound/testing/bound-request.ts';
-import { heldOf, leastOf, loweredOf } from './estimate.ts';
+import { heldOf, loweredOf, withoutPrompt } from './estimate.ts';
 
 const MODEL = 'claude-opus-4-8';
 const hello = { model: MODEL, max_tokens: 64_000, messages: [{ role: 'user', content: 'hello' }] };
@@ -64,8 +64,9 @@ describe('output that is lowered', () => {
   });
 
   it('is of the least that a request could need, whatever its prompt is', () => {
-    expect(leastOf(boundWith({}), 100)).toMatchObject({ inputTokens: 0, outputTokens: 100 });
-    expect(leastOf(boundWith({ tools: [search] }), Infinity)).toMatchObject({
+    expect(withoutPrompt(boundWith({}))).toMatchObject({ inputTokens: 0, outputTokens: 64_000 });
+    const fetches = [{ ...search, type: 'web_fetch_20250910' }];
+    expect(withoutPrompt(boundWith({ tools: fetches }))).toMatchObject({
       inputTokens: 8_000_000,
       outputTokens: 64_000,
     });

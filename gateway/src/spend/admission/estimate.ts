@@ -70,9 +70,9 @@ export function needsOf(caps: readonly AppliedCap[], estimate: Estimate): readon
   return needs;
 }
 
-/** The least that a request could need, were its prompt nothing and `max_tokens` lowered to the floor. */
-export function leastOf(bound: BodyBound, floor: number): BodyBound {
-  return loweredOf({ ...bound, promptTokens: 0, inputTokens: bound.serverTokens }, floor);
+/** The least that better knowledge of its prompt could make of a request: as if it were nothing. */
+export function withoutPrompt(bound: BodyBound): BodyBound {
+  return { ...bound, promptTokens: 0, inputTokens: bound.serverTokens };
 }
 
 /** The bound of a request whose output was lowered as far as it may be. */

@@ -1,7 +1,15 @@
+import {
+  boundOf,
+  maxTokensOf,
+  withPromptTokens,
+  type BodyBound,
+  type Lowering,
+} from '../bound/body-bound.ts';
 import type { BoundRequest } from '../bound/request.ts';
+import { limitedSearchesOf, MOST_ROUNDS } from '../bound/server-tools.ts';
 import { affordableOutput, shrinkOutput, type Remainder } from '../bound/shrink-output.ts';
 import type { AppliedCap, Shortage } from '../types.ts';
-import { heldOf, needOf, type Estimate } from './estimate.ts';
+import { heldOf, loweredOf, needOf, type Estimate } from './estimate.ts';
 
 /** What a request wants to hold, and what is sent for it. */
 export interface Demand {
@@ -26,7 +34,9 @@ export interface Lowered {
 
 export interface LowerOptions {
   readonly request: BoundRequest;
-  readonly demand: Demand;
+  /** The catalog's name. */
+  readonly model: string;
+  readonly estimate: Estimate;
   readonly short: readonly ShortCap[];
   /** The least `max_tokens` that is of use at all. */
   readonly floor: number;
@@ -34,45 +44,117 @@ export interface LowerOptions {
   readonly useful: number;
 }
 
+/** To fewer web searches it is not lowered for what others only hold. */
+const USEFUL_SEARCHES = 3;
+
 /**
- * Lowers `max_tokens` to what is left. A cut answer is worse than a short wait: below what is useful it is lowered only
- * where that is all that is not spent yet, not for what others only hold. While others hold something, half of what is
- * left is left to who comes next, unless less than what is useful would remain.
+ * Lowers `max_tokens`, and `max_uses` of web searches, to what is left. A cut answer is worse than a short wait: below
+ * what is useful it is lowered only where that is all that is not spent yet, not for what others only hold. While others
+ * hold something, half of what is left is left to who comes next, unless less than what is useful would remain. Searches
+ * are given up before anything of the answer that is useful, down to one.
  *
  * @returns `impossible` when it fits with no output that is of any use, or its body has none to lower.
  */
-export function lowerDemand({ request, demand, short, floor, useful }: LowerOptions): Lowered | 'impossible' {
-  const { estimate } = demand;
-  const { bound, rates } = estimate;
-  const mode = short.every(({ cap }) => cap.limit.mode === 'bounded') ? 'bounded' : 'strict';
-  const what = {
-    request,
-    bound,
-    rates,
-    held: (lowered: Estimate['bound']) => heldOf(mode, lowered, estimate.expectedOutput),
-  };
-  const affordable = (left: Remainder): number => affordableOutput({ ...what, left }) ?? -1;
-  const shrunk = (left: Remainder, most: number): Demand | undefined => {
-    const result = shrinkOutput({ ...what, left, floor, most });
-    return result.state === 'impossible'
-      ? undefined
-      : { estimate: { ...estimate, bound: result.bound }, body: result.body };
-  };
-
+export function lowerDemand(options: LowerOptions): Lowered | 'impossible' {
+  const { estimate, short } = options;
+  const variants = variantsOf(options);
   const unspent = leftOf(short, ({ cap, shortage }) => cap.amount - shortage.spent);
   const available = leftOf(short, ({ shortage }) => shortage.available);
-  const most = affordable(unspent);
-  const enough = Math.min(most, useful);
-  const least = shrunk(unspent, enough);
-  if (least === undefined) return 'impossible';
+  const best = variants.find((variant) => variant.affordable(unspent) >= variant.useful) ?? variants.at(-1);
+  if (best === undefined) return 'impossible';
+  const enough = Math.min(best.affordable(unspent), best.useful);
+  const most = best.lowered(unspent, enough);
+  if (most === undefined) return 'impossible';
+
+  // Whoever waits for others may have to do with a few searches; who is short by what is spent takes what there is.
+  const acceptable = variants.filter(
+    ({ searches, useful }) =>
+      useful >= enough &&
+      (searches === undefined || searches >= Math.min(best.searches ?? 0, USEFUL_SEARCHES)),
+  );
+  const least = acceptable.at(-1)?.lowered(unspent, enough) ?? most;
+  const fitting = acceptable.find((variant) => variant.affordable(available) >= enough);
   const othersHold = short.some(({ cap, shortage }) => shortage.available < cap.amount - shortage.spent);
-  const now = affordable(available);
-  const share = othersHold ? Math.max(enough, affordable(halved(available))) : now;
+  const share = (variant: Variant): number =>
+    othersHold ? Math.max(enough, variant.affordable(halved(available))) : variant.affordable(available);
   const wholeFits = short.every(({ cap, shortage }) => needOf(cap, estimate) <= cap.amount - shortage.spent);
+  const whole: Demand = { estimate, body: undefined };
   return {
-    now: now >= enough ? shrunk(available, share) : undefined,
-    choices: wholeFits ? [demand, least] : [least],
+    now: fitting?.lowered(available, share(fitting)),
+    choices: [wholeFits ? whole : most, least],
   };
+}
+
+/** The least that lowering can make of a request; `floor` is Infinity where nothing may be lowered. */
+export function leastOutcome(
+  { request, model, estimate }: Pick<LowerOptions, 'request' | 'model' | 'estimate'>,
+  floor: number,
+): Estimate {
+  const { bound } = estimate;
+  const searches = floor === Infinity ? undefined : limitedSearchesOf(request);
+  const lowered =
+    searches === undefined
+      ? bound
+      : boundWith({ request, model, estimate }, { searches: 1, maxTokens: floor });
+  return { ...estimate, bound: loweredOf(lowered, floor) };
+}
+
+/** A request with so many searches. */
+interface Variant {
+  /** Undefined where it searches nothing, or without a limit. */
+  readonly searches: number | undefined;
+  /** What an answer hardly ever needs more of, at most what was asked for. */
+  readonly useful: number;
+  /** The largest `max_tokens` that fits; -1 where nothing does. */
+  readonly affordable: (left: Remainder) => number;
+  /** Undefined where what would be left of the answer is of no use. */
+  readonly lowered: (left: Remainder, most: number) => Demand | undefined;
+}
+
+/** From all searches that are asked for down to one, and then to the least output. */
+function variantsOf(options: LowerOptions): readonly Variant[] {
+  const { request, estimate, short, floor } = options;
+  const mode = short.every(({ cap }) => cap.limit.mode === 'bounded') ? 'bounded' : 'strict';
+  const held = (lowered: Estimate['bound']) => heldOf(mode, lowered, estimate.expectedOutput);
+  const useful = Math.min(options.useful, maxTokensOf(request) ?? 0);
+  const limited = limitedSearchesOf(request);
+  const variantOf = (bound: BodyBound, searches?: number, maxTokens = useful): Variant => {
+    const what = { request, bound, rates: estimate.rates, held };
+    const edits = (limited?.limits ?? [])
+      .filter(({ uses }) => searches !== undefined && uses > searches)
+      .map(({ span }) => ({ span, text: String(searches) }));
+    return {
+      searches,
+      useful: maxTokens,
+      affordable: (left) => affordableOutput({ ...what, left }) ?? -1,
+      lowered: (left, most) => {
+        const result = shrinkOutput({ ...what, left, floor, most, edits });
+        return result.state === 'impossible'
+          ? undefined
+          : { estimate: { ...estimate, bound: result.bound }, body: result.body };
+      },
+    };
+  };
+  if (limited === undefined) return [variantOf(estimate.bound)];
+  // What it writes is read again in each round: it is not to write more than is useful, or than there is left for.
+  const searching = (searches: number, maxTokens: number): Variant =>
+    variantOf(boundWith(options, { searches, maxTokens }), searches, maxTokens);
+  const variants = [searching(limited.uses, useful)];
+  for (let searches = Math.min(limited.uses, MOST_ROUNDS) - 1; searches > 0; searches--) {
+    variants.push(searching(searches, useful));
+  }
+  for (let maxTokens = useful; maxTokens > floor;) {
+    maxTokens = Math.max(floor, Math.ceil(maxTokens / 2));
+    variants.push(searching(1, maxTokens));
+  }
+  return variants;
+}
+
+function boundWith(
+  { request, model, estimate: { bound } }: Pick<LowerOptions, 'request' | 'model' | 'estimate'>,
+  lowering: Lowering,
+): BodyBound {
+  return withPromptTokens(boundOf(request, model, lowering), bound.promptTokens);
 }
 
 /** Whether it would not fit either if nobody held anything. */

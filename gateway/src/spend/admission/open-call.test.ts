@@ -119,8 +119,8 @@ describe('an answer without its last count', () => {
     await spend.settled();
     const [record] = spend.records;
     expect(record).toMatchObject({ webSearches: 1, outcome: 'partial' });
-    // One round of a whole window, written to a cache, at the least.
-    expect(record?.costNanoUsd).toBeGreaterThan(1_000_000n * INPUT);
+    // What a search may bring, read twice, at the least.
+    expect(record?.costNanoUsd).toBeGreaterThan(60_000n * INPUT);
   });
 
   it('that was not streamed may have been all but written', async () => {

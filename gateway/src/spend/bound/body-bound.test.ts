@@ -1,5 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
-import { boundOf, IMAGE_TOKENS, maxTokensOf, PROMPT_OVERHEAD, withPromptTokens } from './body-bound.ts';
+import {
+  boundOf,
+  IMAGE_TOKENS,
+  maxTokensOf,
+  PROMPT_OVERHEAD,
+  SEARCH_RESULT_TOKENS,
+  withPromptTokens,
+} from './body-bound.ts';
 import { countedBound } from './counted-bound.ts';
 import { boundRequest } from './testing/bound-request.ts';
 
@@ -18,6 +25,7 @@ describe('the input of a request', () => {
     expect(bound(hello)).toEqual({
       promptTokens: length(hello) + PROMPT_OVERHEAD,
       promptReads: 1,
+      promptRereads: 0,
       serverRounds: 0,
       serverTokens: 0,
       serverOutputTokens: 0,
@@ -94,7 +102,7 @@ describe('tools at the upstream', () => {
   it.each([
     ['none', [custom], 0, 0],
     ['of the client', [client, { ...custom, type: 'custom' }], 0, 0],
-    ['a search', [search, custom], 3, 3],
+    ['a search whose results are filtered', [{ ...search, type: 'web_search_20260209' }, custom], 3, 3],
     ['two tools', [search, { type: 'web_fetch_20250910', name: 'web_fetch', max_uses: 4 }], 7, 3],
     ['without a limit', [{ type: 'web_search_20250305', name: 'web_search' }], 11, 50],
     ['more uses than rounds', [{ ...search, max_uses: 200 }], 11, 200],
@@ -107,6 +115,53 @@ describe('tools at the upstream', () => {
       webSearches,
       cacheWrites: rounds > 0 ? '5m' : 'none',
     });
+  });
+
+  it('bring what so many searches may bring, where the upstream does nothing else', () => {
+    const tools = [{ ...search, max_uses: 8 }, custom];
+    const body = { ...hello, tools };
+    const promptTokens = length(body) + PROMPT_OVERHEAD;
+    // Nine more rounds: the results of one search, of two, of eight, of eight; and each time what was written so far.
+    const results = (1 + 2 + 3 + 4 + 5 + 6 + 7 + 8 + 8) * SEARCH_RESULT_TOKENS;
+    expect(bound(body)).toMatchObject({
+      promptReads: 1,
+      promptRereads: 9,
+      serverTokens: results + 9 * 1000,
+      inputTokens: 10 * promptTokens + results + 9 * 1000,
+      outputTokens: 1000,
+      webSearches: 8,
+    });
+    expect(withPromptTokens(bound(body), 500).inputTokens).toBe(10 * 500 + results + 9 * 1000);
+    // Two of three searches each are six.
+    expect(bound({ ...hello, tools: [search, search] }).serverTokens).toBe(
+      (1 + 2 + 3 + 4 + 5 + 6 + 6) * SEARCH_RESULT_TOKENS + 7 * 1000,
+    );
+  });
+
+  it.each([
+    ['without a limit', [{ ...search, max_uses: undefined }], {}],
+    ['more often than there are rounds', [{ ...search, max_uses: 11 }], {}],
+    ['beside a fetch', [search, { type: 'web_fetch_20250910', name: 'web_fetch', max_uses: 1 }], {}],
+    ['beside servers', [search], { mcp_servers: [{ type: 'url', url: 'https://x' }] }],
+    ['of another version', [{ ...search, type: 'web_search_20260209' }], {}],
+    ['of a prompt that is all but the window', [search], { system: 'x'.repeat(990_000) }],
+  ])('have the whole window for each round where a search is %s', (_, tools, more) => {
+    const { promptRereads, serverTokens, serverRounds } = bound({ ...hello, ...more, tools });
+    expect({ promptRereads, serverTokens }).toEqual({
+      promptRereads: 0,
+      serverTokens: serverRounds * 1_000_000,
+    });
+  });
+
+  it('may be lowered in number', () => {
+    const request = boundRequest({ ...hello, tools: [{ ...search, max_uses: 8 }] });
+    const lowered = boundOf(request, LARGE, { searches: 2, maxTokens: 100 });
+    expect(lowered).toEqual({
+      ...boundOf(boundRequest({ ...hello, max_tokens: 100, tools: [{ ...search, max_uses: 2 }] }), LARGE),
+      promptTokens: lowered.promptTokens,
+      inputTokens: lowered.inputTokens,
+    });
+    expect(boundOf(request, LARGE, { searches: 9 })).toEqual(boundOf(request, LARGE));
   });
 
   it('may ask a model that answers at any length', () => {
@@ -244,7 +299,7 @@ describe('countedBound', () => {
   it('leaves the work of tools at the upstream in', () => {
     const request = boundRequest({
       ...withBlock({ type: 'text', text: 'x' }),
-      tools: [{ type: 'web_search_20250305', name: 'web_search', max_uses: 1 }],
+      tools: [{ type: 'web_fetch_20250910', name: 'web_fetch', max_uses: 1 }],
     });
     expect(countedBound(boundOf(request, SMALL), request, 2000).inputTokens).toBe(200_000 + 2612);
   });

@@ -16,8 +16,13 @@ export interface BodyBound extends RequestBound {
    * compact the conversation first.
    */
   readonly promptReads: number;
-  /** How often the model may be sampled again for tools at the upstream; each time, `inputTokens` has the whole window. */
+  /**
+   * How often the model may be sampled again for tools at the upstream. Each time `inputTokens` has the whole window, or
+   * what web searches can have brought until then.
+   */
   readonly serverRounds: number;
+  /** How often it is read again with what web searches brought; see {@link SEARCH_RESULT_TOKENS}. */
+  readonly promptRereads: number;
   /** The rest of `inputTokens`: what tools at the upstream may bring, and summaries. */
   readonly serverTokens: number;
   /** The part of `outputTokens` that `max_tokens` does not limit. */
@@ -32,16 +37,32 @@ export const PROMPT_OVERHEAD = 2048;
 export const IMAGE_TOKENS = 5000;
 
 /**
+ * What one web search brings the model to read, in tokens, at most. Nothing documents it: 7,000 stand in the
+ * documentation's example, and up to 19,000 were measured. See docs/adr/0017-contention.md for what follows should it be
+ * more.
+ */
+export const SEARCH_RESULT_TOKENS = 30_000;
+
+/** To what a request is to be lowered. */
+export interface Lowering {
+  readonly maxTokens?: number;
+  /** `max_uses` of web searches. */
+  readonly searches?: number;
+}
+
+/**
  * The cheap bound: for every request, without parsing its body.
  *
  * @param model The catalog's name.
+ * @param lowering What it would be with lower limits.
  */
-export function boundOf(request: BoundRequest, model: string): BodyBound {
+export function boundOf(request: BoundRequest, model: string, lowering: Lowering = {}): BodyBound {
   const { words } = request;
-  const server = serverWorkOf(request);
+  const server = serverWorkOf(request, lowering.searches);
   const window = contextWindowOf(request, model);
   const attempts = attemptsOf(request);
-  const maxTokens = Math.min(window, maxTokensOf(request) ?? MOST_OUTPUT);
+  const asked = maxTokensOf(request) ?? MOST_OUTPUT;
+  const maxTokens = Math.min(window, asked, lowering.maxTokens ?? Infinity);
   const promptTokens = Math.min(window, promptTokensOf(request));
   let reads = 1;
   let answers = 1;
@@ -55,6 +76,15 @@ export function boundOf(request: BoundRequest, model: string): BodyBound {
     answers = 2 + againForTools;
     serverTokens += againForTools * window + Math.max(maxTokens, ...attempts.ownMaxTokens);
   }
+  let promptRereads = 0;
+  if (server.plainSearches > 0 && reads === 1) {
+    const again = againWithResults(server.plainSearches, maxTokens);
+    // In a small window the whole of it may be less.
+    if (again.rounds * promptTokens + again.tokens < serverTokens) {
+      promptRereads = attempts.count * again.rounds;
+      serverTokens = again.tokens;
+    }
+  }
   const promptReads = attempts.count * reads;
   serverTokens *= attempts.count;
   // A fallback that has a `max_tokens` of its own is not limited by the request's.
@@ -64,11 +94,12 @@ export function boundOf(request: BoundRequest, model: string): BodyBound {
   return {
     promptTokens,
     promptReads,
+    promptRereads,
     serverRounds: attempts.count * server.rounds,
     serverTokens,
     serverOutputTokens,
     answers: limited,
-    inputTokens: promptReads * promptTokens + serverTokens,
+    inputTokens: (promptReads + promptRereads) * promptTokens + serverTokens,
     outputTokens: limited * maxTokens + serverOutputTokens,
     webSearches: attempts.count * server.webSearches,
     cacheWrites: words['1h'] > 0 ? '1h' : words.cache_control > 0 || server.rounds > 0 ? '5m' : 'none',
@@ -80,7 +111,18 @@ export function boundOf(request: BoundRequest, model: string): BodyBound {
 /** The same request with a better bound of what its body makes; never a worse one. */
 export function withPromptTokens(bound: BodyBound, promptTokens: number): BodyBound {
   if (promptTokens >= bound.promptTokens) return bound;
-  return { ...bound, promptTokens, inputTokens: bound.promptReads * promptTokens + bound.serverTokens };
+  const { promptReads, promptRereads, serverTokens } = bound;
+  return { ...bound, promptTokens, inputTokens: (promptReads + promptRereads) * promptTokens + serverTokens };
+}
+
+/**
+ * What is read again when the web is searched, beside the prompt. Each round has one search or more, and reads all results
+ * so far and what the model wrote; one more is for a search beyond the limit, which the upstream answers with an error.
+ */
+function againWithResults(searches: number, maxTokens: number): { rounds: number; tokens: number } {
+  const rounds = searches + 1;
+  const results = (searches * (searches + 1)) / 2 + searches;
+  return { rounds, tokens: results * SEARCH_RESULT_TOKENS + rounds * maxTokens };
 }
 
 /** `max_tokens` as it stands in the body; undefined when it is missing or no count. */

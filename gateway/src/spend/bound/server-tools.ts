@@ -27,12 +27,23 @@ export interface ServerWork {
   readonly consultations: number;
   /** What those answers have at most, in tokens, all of them together. */
   readonly consultedTokens: number;
+  /**
+   * How often it may search the web, where the upstream does nothing else for it, and results come as they are found:
+   * not filtered by code that the model writes. 0 otherwise.
+   */
+  readonly plainSearches: number;
 }
 
-const NONE: ServerWork = { rounds: 0, webSearches: 0, consultations: 0, consultedTokens: 0 };
+const NONE: ServerWork = {
+  rounds: 0,
+  webSearches: 0,
+  consultations: 0,
+  consultedTokens: 0,
+  plainSearches: 0,
+};
 
 /** The upstream ends a response after ten rounds of server tools (`pause_turn`); one more, to be safe. */
-const MOST_ROUNDS = 11;
+export const MOST_ROUNDS = 11;
 /** Searches of a request that sets no `max_uses`: five in each of ten rounds. */
 const DEFAULT_WEB_SEARCHES = 50;
 /** Larger numbers of uses are taken for this one, which is beyond what any request can do. */
@@ -45,6 +56,7 @@ const WORST: ServerWork = {
   webSearches: DEFAULT_WEB_SEARCHES,
   consultations: MOST_ROUNDS,
   consultedTokens: MOST_ROUNDS * MOST_OUTPUT,
+  plainSearches: 0,
 };
 
 const OPEN_BRACKET = 0x5b;
@@ -55,6 +67,7 @@ const LOWER_N = 0x6e;
 const CLIENT_TOOL =
   /^(?:custom|(?:bash|text_editor|computer|memory|browser_toolset|computer_toolset)_\d{8})$/;
 const WEB_SEARCH = /^web_search_\d{8}$/;
+const PLAIN_WEB_SEARCH = 'web_search_20250305';
 /** Tools at the upstream that bring data. Of any other it is taken that a model is asked. */
 const DATA_TOOL = /^(?:web_fetch|code_execution|tool_search_tool_(?:regex|bm25))_\d{8}$|^mcp_toolset$/;
 const DATED = /_\d{8}$/;
@@ -79,8 +92,30 @@ export function serverToolsOf({ body, tools }: Pick<BoundRequest, 'body' | 'tool
   return found;
 }
 
-/** What all server tools of a request, and the servers that it connects the upstream to, may do. */
-export function serverWorkOf(request: BoundRequest): ServerWork {
+/** Web searches whose number is limited, so that the limit can be lowered. */
+export interface LimitedSearches {
+  /** The largest `max_uses` of them. */
+  readonly uses: number;
+  /** The `max_uses` of each, and where it stands. */
+  readonly limits: readonly { readonly uses: number; readonly span: MemberSpan }[];
+}
+
+/** Undefined where there are none. */
+export function limitedSearchesOf(request: BoundRequest): LimitedSearches | undefined {
+  if (request.tools.length === 0) return undefined;
+  const limits = serverToolsOf(request).flatMap(({ kind, maxUses: uses, maxUsesAt: span }) =>
+    kind !== 'web_search' || uses === undefined || span === undefined ? [] : [{ uses, span }],
+  );
+  if (limits.length === 0) return undefined;
+  return { uses: limits.reduce((most, { uses }) => Math.max(most, uses), 0), limits };
+}
+
+/**
+ * What all server tools of a request, and the servers that it connects the upstream to, may do.
+ *
+ * @param mostSearches To what each limit of web searches is lowered.
+ */
+export function serverWorkOf(request: BoundRequest, mostSearches = Infinity): ServerWork {
   const remote = connectsServers(request);
   if (isUnreadable(request)) return WORST;
   if (!remote && request.tools.length === 0) return NONE;
@@ -88,9 +123,14 @@ export function serverWorkOf(request: BoundRequest): ServerWork {
   let webSearches = 0;
   let consultations = 0;
   let consultedTokens = 0;
-  for (const { kind, maxUses, maxTokens } of serverToolsOf(request)) {
+  let plainSearches = 0;
+  let isPlain = !remote;
+  for (const { kind, type, maxUses: limit, maxTokens } of serverToolsOf(request)) {
+    const maxUses = kind === 'web_search' && limit !== undefined ? Math.min(limit, mostSearches) : limit;
     const uses = Math.min(maxUses ?? MOST_ROUNDS, MOST_ROUNDS);
     rounds += uses;
+    isPlain &&= type === PLAIN_WEB_SEARCH && maxUses !== undefined;
+    plainSearches += maxUses ?? 0;
     if (kind === 'web_search') webSearches += maxUses ?? DEFAULT_WEB_SEARCHES;
     if (kind === 'consult') {
       consultations += uses;
@@ -102,6 +142,8 @@ export function serverWorkOf(request: BoundRequest): ServerWork {
     webSearches: Math.min(webSearches, MOST_USES),
     consultations: Math.min(consultations, MOST_ROUNDS),
     consultedTokens: Math.min(consultedTokens, MOST_ROUNDS * MOST_OUTPUT),
+    // With more than one in each round it is not known how many results a round adds.
+    plainSearches: isPlain && plainSearches < MOST_ROUNDS ? plainSearches : 0,
   };
 }
 

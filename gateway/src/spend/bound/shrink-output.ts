@@ -22,6 +22,14 @@ export interface ShrinkRequest {
   readonly floor: number;
   /** No more than this, although more may fit. */
   readonly most?: number;
+  /** What else is written into the body. */
+  readonly edits?: readonly Edit[];
+}
+
+/** What is written in place of a part of a body. */
+export interface Edit {
+  readonly span: MemberSpan;
+  readonly text: string;
 }
 
 export type ShrinkResult =
@@ -48,7 +56,7 @@ export function affordableOutput({
   rates,
   left,
   held,
-}: Omit<ShrinkRequest, 'floor' | 'most'>): number | undefined {
+}: Omit<ShrinkRequest, 'floor' | 'most' | 'edits'>): number | undefined {
   const asked = maxTokensOf(request);
   if (asked === undefined) return undefined;
   return largest(mostOutput(bound, asked), (maxTokens) => {
@@ -58,7 +66,12 @@ export function affordableOutput({
 }
 
 /** Finds the largest `max_tokens` with which a request fits, and writes it into the body. */
-export function shrinkOutput({ floor, most = Infinity, ...what }: ShrinkRequest): ShrinkResult {
+export function shrinkOutput({
+  floor,
+  most = Infinity,
+  edits: more = [],
+  ...what
+}: ShrinkRequest): ShrinkResult {
   const { request, bound } = what;
   const asked = maxTokensOf(request);
   const { max_tokens: span } = request.fields;
@@ -68,7 +81,7 @@ export function shrinkOutput({ floor, most = Infinity, ...what }: ShrinkRequest)
   const affordable = Math.min(fitting, most);
   if (affordable < Math.max(1, floor)) return { state: 'impossible', reason: 'floor' };
 
-  const edits: Edit[] = [{ span, text: String(affordable) }];
+  const edits: Edit[] = [...more, { span, text: String(affordable) }];
   const budget = thinkingBudget(request);
   // A budget above max_tokens was so before: interleaved thinking allows it.
   if (budget !== undefined && budget.tokens < asked && budget.tokens >= affordable) {
@@ -133,11 +146,6 @@ function thinkingBudget(
   if (last?.[1] === undefined) return undefined;
   const end = span.start + last.index + last[0].length;
   return { tokens: thinking['budget_tokens'], span: { start: end - last[1].length, end } };
-}
-
-interface Edit {
-  readonly span: MemberSpan;
-  readonly text: string;
 }
 
 function rewritten(body: Buffer, edits: readonly Edit[]): Buffer {
