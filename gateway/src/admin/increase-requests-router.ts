@@ -52,8 +52,14 @@ export function createIncreaseRequestsRouter(dependencies: AdminDependencies, pa
     response.json({ data: await render(requests), next_page: next === null ? null : pageToken({ r: next }) });
   });
 
-  router.post(INCREASE_REQUESTS_PATH, readBody, async (request, response) => {
-    const principal = await authenticate(request.headers, contextOf(request));
+  /** Before the body: nothing of somebody unknown is kept. */
+  const signedIn: RequestHandler = async (request, response, next) => {
+    response.locals['principal'] = await authenticate(request.headers, contextOf(request));
+    next();
+  };
+
+  router.post(INCREASE_REQUESTS_PATH, signedIn, readBody, async (request, response) => {
+    const principal = response.locals['principal'] as Principal;
     const fields = objectOf(jsonOf(request));
     const period = periodOf(fields['period']) ?? 'monthly';
     const requestedAmount = amountOf(fields['amount'] ?? null, 'amount', 'usd');

@@ -1,14 +1,9 @@
-import express, {
-  type ErrorRequestHandler,
-  type Express,
-  type Request,
-  type RequestHandler,
-  type Router,
-} from 'express';
+import express, { type ErrorRequestHandler, type Express, type RequestHandler, type Router } from 'express';
+import { admitRequest } from './admit-request.ts';
 import { ApiError, OAuthError, sendApiError, sendOAuthError } from './errors.ts';
 import { contextOf } from './context.ts';
 import { BROWSER_HEADERS } from './page.ts';
-import { isProbe, loggedPath, pathOf } from './request-target.ts';
+import { loggedPath } from './request-target.ts';
 
 /**
  * The slow surface as one Express application: everything but inference and telemetry (see docs/adr/0001).
@@ -22,7 +17,7 @@ export function createApp(routers: readonly Router[]): Express {
   app.set('trust proxy', false);
   app.set('query parser', 'simple');
   app.use(securityHeaders);
-  app.use(admit);
+  app.use(admitRequest);
   for (const router of routers) app.use(router);
   app.use(notFound);
   app.use(answerError);
@@ -33,34 +28,6 @@ const securityHeaders: RequestHandler = (_request, response, next) => {
   response.set(BROWSER_HEADERS);
   next();
 };
-
-/** No route reads a longer body. */
-const MAX_BODY_BYTES = 1024 * 1024;
-
-/** Makes room for a request of somebody who is not known yet, before anything is read or asked of the database. */
-const admit: RequestHandler = (request, response, next) => {
-  const { traffic, id } = contextOf(request);
-  const path = pathOf(request.originalUrl);
-  try {
-    if (!isProbe(path)) traffic?.admitAnonymous();
-    const bytes = bodyBytes(request);
-    if (bytes > 0) traffic?.reserveBody(bytes);
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    if (path.startsWith('/oauth/')) {
-      const { message, status, headers } = error;
-      sendOAuthError(response, new OAuthError('temporarily_unavailable', message, { status, headers }));
-    } else sendApiError(response, error, id);
-    return;
-  }
-  next();
-};
-
-/** The most that a body parser keeps of this body. */
-function bodyBytes({ headers }: Request): number {
-  if (headers['transfer-encoding'] !== undefined) return MAX_BODY_BYTES;
-  return Math.min(Number(headers['content-length'] ?? 0), MAX_BODY_BYTES);
-}
 
 const notFound: RequestHandler = (request, response) => {
   const what = `${request.method} ${loggedPath(request.originalUrl)}`;

@@ -33,8 +33,12 @@ export class Shedding {
     this.#count = count;
   }
 
-  /** @param limit The key of the configuration that decides. @param address Of the client that was met last. */
-  shed(reason: ShedReason, limit: string, address: string): void {
+  /**
+   * @param limit The key of the configuration that decides.
+   * @param address Of the client that was met last.
+   * @param person Who that is, once it is known.
+   */
+  shed(reason: ShedReason, limit: string, address: string, person?: string): void {
     this.#count?.(reason);
     const now = performance.now();
     const seen = this.#seen.get(reason) ?? { loggedAt: -LOG_EVERY_MS, since: 0 };
@@ -42,7 +46,7 @@ export class Shedding {
     seen.since++;
     if (now - seen.loggedAt < LOG_EVERY_MS) return;
     this.#log.warn(
-      { reason, limit, count: seen.since, client_ip: address },
+      { reason, limit, count: seen.since, client_ip: address, sub: person },
       'clients were refused or cut off to keep this replica serving',
     );
     seen.loggedAt = now;

@@ -180,7 +180,7 @@ export class TrackedRequest implements RequestTraffic, Entry<TrackedRequest> {
   }
 
   #shed(reason: ShedReason, limit: string): void {
-    this.#traffic.shedding.shed(reason, limit, this.#address);
+    this.#traffic.shedding.shed(reason, limit, this.#address, this.#person);
   }
 }
 
