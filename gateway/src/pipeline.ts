@@ -243,7 +243,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
     createUsageRouter({
       authenticate,
       caps: () => caps.current,
-      ledger: store.ledger,
+      ledger: store.windows,
       spendSince: (sub, since) => store.usage.spendSince(sub, since),
       isUnavailable: (error) => error instanceof StoreUnavailableError,
       clock,
@@ -256,7 +256,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
             limits: store.limits,
             effective: store.effective,
             increaseRequests: store.increaseRequests,
-            ledger: store.ledger,
+            ledger: store.windows,
             principals: store.usage,
             compileCaps: (limits) => compileCaps(limits, capOptions(config)),
             authenticate,

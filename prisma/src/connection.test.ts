@@ -34,7 +34,8 @@ describe('opening a store', () => {
       onEvent: (_, message) => events.push(message),
     });
     await expect(opening).rejects.toThrow(/^cannot use PostgreSQL at 127\.0\.0\.1:1\/db: .*ECONNREFUSED/);
-    expect(events).toHaveLength(2);
+    // It goes on for as long as it was given.
+    expect(events.length).toBeGreaterThan(2);
     expect(await failure(url)).not.toContain('hunter2');
   });
 

@@ -13,7 +13,7 @@ export const STATEMENT_TIMEOUT_MS = 5_000;
 const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 1_000;
 /** How long a call may wait for a free or a new connection before it is answered with 503. */
 const ACQUIRE_TIMEOUT_MS = 3_000;
-const ATTEMPTS = 3;
+const MAX_PAUSE_MS = 2_000;
 
 export type ConnectionOptions = Pick<
   StoreOptions,
@@ -84,7 +84,7 @@ export function createPool(target: Target, max: number, onEvent: StoreOptions['o
 }
 
 /**
- * Waits for PostgreSQL at boot: three tries with growing pauses, within `connectTimeoutSeconds`.
+ * Waits for PostgreSQL at boot: tries with growing pauses, for `connectTimeoutSeconds` in all.
  *
  * @throws Error naming host, port, database and the reason.
  */
@@ -110,13 +110,14 @@ export async function awaitPostgres(
       failure = asStoreError(error);
     }
     const left = deadline - performance.now();
-    const pause = 250 * 4 ** (attempt - 1) * (0.8 + 0.4 * Math.random());
-    if (attempt === ATTEMPTS || left < pause || !isWorthRetrying(failure)) {
+    const pause = Math.min(250 * 2 ** (attempt - 1), MAX_PAUSE_MS) * (0.8 + 0.4 * Math.random());
+    if (left < pause || !isWorthRetrying(failure)) {
       throw new Error(`cannot use PostgreSQL at ${target.name}: ${reasonOf(failure)}`, { cause: failure });
     }
     options.onEvent?.('warn', 'postgres does not answer, trying again', {
       target: target.name,
       reason: reasonOf(failure),
+      gives_up_in_seconds: Math.round(left / 1000),
     });
     await sleep(pause);
   }

@@ -1,6 +1,7 @@
 import { PrismaPg } from '@prisma/adapter-pg';
 import type pg from 'pg';
 import { SCHEMA } from './connection.ts';
+import type { ConnectionShare } from './connection-share.ts';
 import { asStoreError } from './errors.ts';
 import { GatedQuery, type Statement, type TextRow } from './gated-query.ts';
 import { PrismaClient } from './generated/client.ts';
@@ -11,21 +12,32 @@ import { PrismaClient } from './generated/client.ts';
  */
 export class Database {
   readonly pool: pg.Pool;
+  readonly #share: ConnectionShare | undefined;
   readonly #prisma: PrismaClient;
   #keepsStatements = true;
 
-  constructor(pool: pg.Pool) {
+  /** @param parts.share Bounds how many calls use the pool at the same time. Absent: only the pool itself does. */
+  constructor(pool: pg.Pool, parts: { share?: ConnectionShare; prisma?: PrismaClient } = {}) {
     this.pool = pool;
-    this.#prisma = new PrismaClient({
-      adapter: new PrismaPg(pool, { schema: SCHEMA }),
-      errorFormat: 'minimal',
-    });
+    this.#share = parts.share;
+    this.#prisma =
+      parts.prisma ??
+      new PrismaClient({ adapter: new PrismaPg(pool, { schema: SCHEMA }), errorFormat: 'minimal' });
+  }
+
+  /** The same pool, of which callers get no more than a share. Closed with this one. */
+  within(share: ConnectionShare): Database {
+    return new Database(this.pool, { share, prisma: this.#prisma });
+  }
+
+  #shared<T>(work: () => Promise<T>): Promise<T> {
+    return this.#share === undefined ? work() : this.#share.run(work);
   }
 
   /** One statement, one round trip. @returns its rows. */
   async query<Row extends pg.QueryResultRow>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
     try {
-      return (await this.pool.query<Row>(text, values as unknown[])).rows;
+      return (await this.#shared(() => this.pool.query<Row>(text, values as unknown[]))).rows;
     } catch (error) {
       throw asStoreError(error);
     }
@@ -40,7 +52,7 @@ export class Database {
         rowMode: 'array' as const,
         types: AS_TEXT,
       };
-      return (await this.pool.query<TextRow>(query)).rows;
+      return (await this.#shared(() => this.pool.query<TextRow>(query))).rows;
     } catch (error) {
       if (this.#isForgotten(error)) return this.prepared(statement, values);
       throw asStoreError(error);
@@ -56,12 +68,15 @@ export class Database {
   ): Promise<TextRow[]> {
     try {
       const query = new GatedQuery(gate, { name: '', ...this.#named(statement) }, values, timeoutMs);
-      return await new Promise((resolve, reject) => {
-        this.pool.query(query as unknown as string, [], (error, rows) => {
-          if (error as Error | undefined) reject(error);
-          else resolve(rows as unknown as TextRow[]);
-        });
-      });
+      return await this.#shared(
+        () =>
+          new Promise<TextRow[]>((resolve, reject) => {
+            this.pool.query(query as unknown as string, [], (error, rows) => {
+              if (error as Error | undefined) reject(error);
+              else resolve(rows as unknown as TextRow[]);
+            });
+          }),
+      );
     } catch (error) {
       if (this.#isForgotten(error)) return this.gated(gate, statement, values, timeoutMs);
       throw asStoreError(error);
@@ -86,14 +101,18 @@ export class Database {
   /** As `query`, for statements that return nothing. @returns the number of rows touched. */
   async execute(text: string, values: readonly unknown[] = []): Promise<number> {
     try {
-      return (await this.pool.query(text, values as unknown[])).rowCount ?? 0;
+      return (await this.#shared(() => this.pool.query(text, values as unknown[]))).rowCount ?? 0;
     } catch (error) {
       throw asStoreError(error);
     }
   }
 
   /** Several statements on one connection: all of them, or none. Each sees what was committed when it began. */
-  async transaction<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  transaction<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+    return this.#shared(() => this.#transaction(work));
+  }
+
+  async #transaction<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
     let client: pg.PoolClient | undefined;
     let broken: Error | undefined;
     // Between two statements nobody else would hear it, and an error that nobody hears ends the process.
@@ -116,7 +135,7 @@ export class Database {
 
   async prisma<T>(work: (client: PrismaClient) => Promise<T>): Promise<T> {
     try {
-      return await work(this.#prisma);
+      return await this.#shared(() => work(this.#prisma));
     } catch (error) {
       throw asStoreError(error);
     }

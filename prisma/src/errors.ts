@@ -3,10 +3,22 @@
  * with the call; the store recovers by itself. Callers answer 503.
  */
 export class StoreUnavailableError extends Error {
-  override readonly name = 'StoreUnavailableError';
+  override readonly name: string = 'StoreUnavailableError';
 
   constructor(reason: string, cause?: unknown) {
     super(`store unavailable: ${reason}`, { cause });
+  }
+}
+
+/**
+ * Too many calls of one kind wait for PostgreSQL already, which is not away: this one was not begun. Callers answer 503,
+ * as for {@link StoreUnavailableError}.
+ */
+export class StoreBusyError extends StoreUnavailableError {
+  override readonly name = 'StoreBusyError';
+
+  constructor(share: string) {
+    super(`too many calls wait for the connections of ${share}`);
   }
 }
 

@@ -209,7 +209,15 @@ describe.each(POSTGRES_VERSIONS)('a store on PostgreSQL %i', (version) => {
   it('never shares a connection budget larger than it was given', async () => {
     const url = await postgres.server.createDatabase();
     const store = await postgres.open({ url, maxConnections: 3 });
-    await Promise.all(Array.from({ length: 30 }, () => store.deviceGrants.poll(hash(), NOW)));
+    await Promise.all(
+      Array.from({ length: 30 }, () =>
+        Promise.all([
+          store.deviceGrants.poll(hash(), NOW),
+          store.ledger.sweep(),
+          store.limits.list({ limit: 1 }),
+        ]),
+      ),
+    );
     const [row] = await postgres.sql(
       `select count(*)::int from pg_stat_activity where application_name = 'claude-gateway' and datname = $1`,
       [new URL(url).pathname.slice(1)],

@@ -1,4 +1,5 @@
 import { awaitPostgres, connectionTarget, createPool } from './connection.ts';
+import { ConnectionShare, divideConnections } from './connection-share.ts';
 import { Database } from './database.ts';
 import { PostgresDeviceGrantStore } from './device-grants.ts';
 import { PostgresEffectiveStore } from './ledger/effective.ts';
@@ -19,6 +20,9 @@ import { PostgresSessionStore } from './sessions.ts';
 import { Sweeper } from './sweeper.ts';
 import type { Store, StoreOptions } from './types.ts';
 
+/** How many calls of each kind may wait for a connection, each for three seconds at most; a statement takes about one ms. */
+const MAX_WAITING = { signIn: 64, api: 32, reports: 8, background: 256 };
+
 /**
  * Connects, brings the database to this version's schema, loads the revocations, and stays. As an operator, only the
  * first two.
@@ -29,16 +33,27 @@ import type { Store, StoreOptions } from './types.ts';
 export async function openStore(options: StoreOptions): Promise<Store> {
   const target = connectionTarget(options);
   const { onEvent, role = 'gateway' } = options;
-  const listening = role === 'gateway' ? 1 : 0;
-  const pool = createPool(target, Math.max(options.maxConnections - listening, 1), onEvent);
+  const isGateway = role === 'gateway';
+  const budget = divideConnections(options.maxConnections);
+  const pool = createPool(target, isGateway ? budget.common : options.maxConnections, onEvent);
   const database = new Database(pool);
+  // Strangers can make the rest busy; what holds and settles must not wait for them.
+  const ledgerDatabase = isGateway ? new Database(createPool(target, budget.ledger, onEvent)) : database;
+  const share = (name: string, maxActive: number, maxWaiting: number): Database =>
+    isGateway ? database.within(new ConnectionShare({ name, maxActive, maxWaiting, onShed })) : database;
+  const onShed = (name: string, refused: number): void =>
+    onEvent?.('warn', 'too many calls at once: some are answered with 503', { share: name, refused });
+  const signIn = share('sign-in', budget.shares.signIn, MAX_WAITING.signIn);
+  const api = share('the admin and usage APIs', budget.shares.api, MAX_WAITING.api);
+  const reports = share('reports', budget.shares.reports, MAX_WAITING.reports);
+  const background = share('background work', budget.shares.background, MAX_WAITING.background);
   const notifications = new Notifications(target, onEvent);
-  const feed = new PostgresRevocationFeed(database, notifications, onEvent);
-  const sweeper = new Sweeper(database, onEvent, options.retention);
-  const rollup = new UsageRollup(database, onEvent);
+  const feed = new PostgresRevocationFeed(background, notifications, onEvent);
+  const sweeper = new Sweeper(background, onEvent, options.retention);
+  const rollup = new UsageRollup(background, onEvent);
   const close = async (): Promise<void> => {
     await Promise.all([feed.close(), sweeper.close(), rollup.close(), notifications.close()]);
-    await database.close();
+    await Promise.all([database.close(), ...(isGateway ? [ledgerDatabase.close()] : [])]);
   };
 
   try {
@@ -46,35 +61,36 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     const applied = await migrateWith(pool, target, onEvent);
     if (applied.length > 0)
       onEvent?.('info', 'migrated the database', { target: target.name, migrations: applied });
-    if (role === 'gateway') await Promise.all([feed.start(), database.warmUp()]);
+    if (isGateway) await Promise.all([feed.start(), database.warmUp()]);
   } catch (error) {
     await close();
     throw error;
   }
-  if (role === 'gateway') {
+  if (isGateway) {
     notifications.start();
     sweeper.start();
     rollup.start();
   }
 
-  const limits = new PostgresLimitStore(database, notifications);
+  const limits = new PostgresLimitStore(api, background, notifications);
   let closed: Promise<void> | undefined;
   return {
-    deviceGrants: new PostgresDeviceGrantStore(database),
-    sessions: new PostgresSessionStore(database, feed, options.revocationTtlSeconds),
+    deviceGrants: new PostgresDeviceGrantStore(signIn),
+    sessions: new PostgresSessionStore(signIn, feed, options.revocationTtlSeconds),
     revocations: feed,
-    rateLimits: new PostgresRateLimitStore(database),
+    rateLimits: new PostgresRateLimitStore(signIn),
     limits,
-    effective: new PostgresEffectiveStore(database),
-    increaseRequests: new PostgresIncreaseRequestStore(database, limits),
-    ledger: new PostgresLedgerStore(database, notifications),
-    usage: new PostgresUsageStore(database, rollup),
-    alerts: new PostgresAlertStore(database),
-    managedPolicies: new PostgresManagedPolicyStore(database, notifications),
-    settingsClients: new PostgresSettingsClientStore(database),
+    effective: new PostgresEffectiveStore(api),
+    increaseRequests: new PostgresIncreaseRequestStore(api, limits),
+    ledger: new PostgresLedgerStore(ledgerDatabase, notifications),
+    windows: new PostgresLedgerStore(api, notifications),
+    usage: new PostgresUsageStore({ api, reports, background }, rollup),
+    alerts: new PostgresAlertStore(background),
+    managedPolicies: new PostgresManagedPolicyStore(background, notifications),
+    settingsClients: new PostgresSettingsClientStore(background),
     policies: new PostgresOperatorPolicyStore(database),
     ping: async () => {
-      await database.query('SELECT 1');
+      await background.query('SELECT 1');
     },
     close: () => (closed ??= close()),
   };

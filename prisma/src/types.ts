@@ -185,7 +185,10 @@ export interface Store {
   readonly limits: LimitStore;
   readonly effective: EffectiveStore;
   readonly increaseRequests: IncreaseRequestStore;
+  /** Over connections that nobody else uses. */
   readonly ledger: LedgerStore;
+  /** The same windows for those who look at them or show them, over the connections of the APIs. */
+  readonly windows: Pick<LedgerStore, 'windows' | 'openWindows'>;
   readonly usage: UsageStore;
   readonly alerts: AlertStore;
   readonly managedPolicies: ManagedPolicyStore;
@@ -202,6 +205,7 @@ export interface StoreOptions {
   /** Override what the URL says. */
   readonly username?: string;
   readonly password?: string;
+  /** For everything together; a gateway keeps at least three. */
   readonly maxConnections: number;
   /** How long the first connection may take, in seconds. */
   readonly connectTimeoutSeconds: number;

@@ -34,7 +34,11 @@ export const storeSchema = z
       .describe('Connection URL of the database.'),
     username: z.string().optional().describe('Database user; wins over the one in the URL.'),
     password: z.string().optional().describe('Database password; wins over the one in the URL.'),
-    max_connections: positiveInt().prefault(5).describe('Size of the connection pool of each replica.'),
+    max_connections: positiveInt()
+      .prefault(5)
+      .describe(
+        'Connections of each replica, at least three: one listens, one or two are the ledger’s alone, and the rest is shared out between sign-in, APIs, reports and background work.',
+      ),
     connect_timeout_seconds: numeric(z.int().min(1).max(60))
       .prefault(5)
       .describe('How long one attempt to connect may take, in seconds (1 to 60).'),

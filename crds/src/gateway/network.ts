@@ -60,7 +60,12 @@ export const database = withRules(
       .describe('Connection URL without credentials.'),
     usernameSecretRef: secretKeyRef().optional().describe('Database user; wins over the one in the URL.'),
     passwordSecretRef: secretKeyRef().optional().describe('Database password; wins over the one in the URL.'),
-    maxConnections: z.int().min(1).max(1000).default(5).describe('Size of the connection pool of each pod.'),
+    maxConnections: z
+      .int()
+      .min(1)
+      .max(1000)
+      .default(5)
+      .describe('Connections of each pod, at least three; see docs/operations.md.'),
     connectTimeout: duration('1s', '1m').default('5s').describe('How long one attempt to connect may take.'),
   }),
   exactlyOneOf(['urlSecretRef', 'url'], 'set urlSecretRef, or url without credentials, and not both'),

@@ -1,4 +1,4 @@
-import { StoreUnavailableError } from '@claude-gateway/prisma';
+import { StoreBusyError, StoreUnavailableError } from '@claude-gateway/prisma';
 import type { ErrorRequestHandler, RequestHandler } from 'express';
 import { contextOf } from '../http/context.ts';
 import { ApiError } from '../http/errors.ts';
@@ -7,9 +7,14 @@ import { ApiError } from '../http/errors.ts';
 export const adminErrors: ErrorRequestHandler = (error: unknown, request, _response, next) => {
   if (error instanceof StoreUnavailableError) {
     const { id, log } = contextOf(request);
-    log.warn({ err: error, request_id: id }, 'admin API: the store is away');
+    const busy = error instanceof StoreBusyError;
+    // Whom the store refused because it is busy it counts and logs itself.
+    if (!busy) log.warn({ err: error, request_id: id }, 'admin API: the store is away');
+    const message = busy
+      ? 'Too many requests at once: try again in a moment.'
+      : 'The store does not answer: try again in a moment.';
     next(
-      new ApiError('api_error', 'The store does not answer: try again in a moment.', {
+      new ApiError('api_error', message, {
         status: 503,
         headers: { 'retry-after': '5' },
         cause: error,

@@ -58,21 +58,24 @@ interface Change {
 
 export class PostgresLimitStore implements LimitStore {
   readonly #database: Database;
+  readonly #feed: Database;
   readonly #notifications: Pick<Notifications, 'listen'>;
 
-  constructor(database: Database, notifications: Pick<Notifications, 'listen'>) {
+  /** @param feed For those who keep the limits current, whatever is asked of the admin API meanwhile. */
+  constructor(database: Database, feed: Database, notifications: Pick<Notifications, 'listen'>) {
     this.#database = database;
+    this.#feed = feed;
     this.#notifications = notifications;
   }
 
   async readAll(): Promise<LimitSet> {
-    const rows = await this.#database.query<{ revision: string } & (LimitRow | { id: null })>(READ_ALL);
+    const rows = await this.#feed.query<{ revision: string } & (LimitRow | { id: null })>(READ_ALL);
     const limits = rows.filter((row): row is { revision: string } & LimitRow => row.id !== null).map(limitOf);
     return { revision: BigInt(rows[0]?.revision ?? 0), limits };
   }
 
   revision(): Promise<bigint> {
-    return readRevision(this.#database);
+    return readRevision(this.#feed);
   }
 
   onChange(listener: () => void): () => void {

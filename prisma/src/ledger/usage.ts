@@ -24,26 +24,31 @@ const SPENT_SINCE = `
 /** Further than any record: reports end where they are told to. */
 const FOREVER = new Date('9999-12-31T00:00:00Z');
 
-export class PostgresUsageStore implements UsageStore {
-  readonly #database: Database;
-  readonly #rollup: UsageRollup;
-  /** Ends when the report under way does: reports must not take all connections. */
-  #turn: Promise<unknown> = Promise.resolve();
+/** Shares of the connections, for what somebody waits for a moment, for a minute, or not at all. */
+export interface UsageDatabases {
+  readonly api: Database;
+  readonly reports: Database;
+  readonly background: Database;
+}
 
-  constructor(database: Database, rollup: UsageRollup) {
-    this.#database = database;
+export class PostgresUsageStore implements UsageStore {
+  readonly #databases: UsageDatabases;
+  readonly #rollup: UsageRollup;
+
+  constructor(databases: UsageDatabases, rollup: UsageRollup) {
+    this.#databases = databases;
     this.#rollup = rollup;
   }
 
   async touch(sightings: readonly PrincipalSighting[]): Promise<void> {
-    if (sightings.length > 0) await this.#database.execute(TOUCH, [touchParameter(sightings)]);
+    if (sightings.length > 0) await this.#databases.background.execute(TOUCH, [touchParameter(sightings)]);
   }
 
   async spendSince(sub: string, sinces: readonly Date[]): Promise<bigint[]> {
     if (sinces.length === 0) return [];
     const first = new Date(Math.min(...sinces.map((since) => since.getTime())));
     const divided = dividedHours(sinces);
-    const rows = await this.#database.query<{ spent: string }>(SPENT_SINCE, [
+    const rows = await this.#databases.api.query<{ spent: string }>(SPENT_SINCE, [
       first,
       FOREVER,
       divided,
@@ -54,34 +59,28 @@ export class PostgresUsageStore implements UsageStore {
     return rows.map(({ spent }) => BigInt(spent));
   }
 
-  report(query: UsageReportQuery): Promise<readonly UsageReportRow[]> {
+  async report(query: UsageReportQuery): Promise<readonly UsageReportRow[]> {
     const { boundaries } = query;
     if (boundaries.length < 2 || boundaries.some((at, index) => index > 0 && at <= boundaries[index - 1]!)) {
       throw new RangeError('boundaries must be two or more, ascending');
     }
-    const result = this.#turn.then(() => this.#report(query));
-    this.#turn = result.catch(() => undefined);
-    return result;
+    const rows = await this.#databases.reports.transaction(async (client) => {
+      await client.query(`SET LOCAL statement_timeout = ${REPORT_TIMEOUT_MS}`);
+      const statement = { ...reportStatement(query), query_timeout: REPORT_TIMEOUT_MS + 1_000 };
+      return (await client.query<ReportRow>(statement)).rows;
+    });
+    await this.#refuseTooOld(dividedHours(boundaries));
+    return rows.map(reportRow);
   }
 
   rollUp(): Promise<boolean> {
     return this.#rollup.rollUp();
   }
 
-  async #report(query: UsageReportQuery): Promise<readonly UsageReportRow[]> {
-    const rows = await this.#database.transaction(async (client) => {
-      await client.query(`SET LOCAL statement_timeout = ${REPORT_TIMEOUT_MS}`);
-      const statement = { ...reportStatement(query), query_timeout: REPORT_TIMEOUT_MS + 1_000 };
-      return (await client.query<ReportRow>(statement)).rows;
-    });
-    await this.#refuseTooOld(dividedHours(query.boundaries));
-    return rows.map(reportRow);
-  }
-
   /** Afterwards: records that are still kept now were kept when they were added up. */
   async #refuseTooOld(divided: readonly Date[]): Promise<void> {
     if (divided.length === 0) return;
-    const [mark] = await this.#database.query<{ records_from: Date | null }>(
+    const [mark] = await this.#databases.api.query<{ records_from: Date | null }>(
       `SELECT records_from FROM ${SCHEMA}.usage_rollup WHERE id = 1`,
     );
     const from = mark?.records_from ?? null;

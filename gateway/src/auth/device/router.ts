@@ -1,5 +1,6 @@
-import { StoreUnavailableError } from '@claude-gateway/prisma';
+import { StoreBusyError, StoreUnavailableError } from '@claude-gateway/prisma';
 import express, { type ErrorRequestHandler, type RequestHandler, type Router } from 'express';
+import type { Log } from '../../observe/log.ts';
 import { contextOf } from '../../http/context.ts';
 import { OAuthError, sendOAuthError } from '../../http/errors.ts';
 import { limited } from '../limits/sign-in-limits.ts';
@@ -51,9 +52,12 @@ const answerClientError: ErrorRequestHandler = (error: unknown, request, respons
   if (response.headersSent) return next(error);
   if (error instanceof OAuthError) return sendOAuthError(response, error);
   if (error instanceof StoreUnavailableError) {
-    log.error({ request_id: id, err: error }, 'the store did not answer');
+    logStoreFailure(error, id, log);
     const headers = { 'retry-after': String(STORE_RETRY_SECONDS) };
-    const description = 'The gateway cannot reach its database; try again in a moment.';
+    const description =
+      error instanceof StoreBusyError
+        ? 'The gateway is busy; try again in a moment.'
+        : 'The gateway cannot reach its database; try again in a moment.';
     return sendOAuthError(response, new OAuthError('temporarily_unavailable', description, { headers }));
   }
   const status = clientFault(error);
@@ -71,7 +75,7 @@ function answerPageError(deps: DeviceDependencies): ErrorRequestHandler {
     const { id, log } = contextOf(request);
     if (response.headersSent) return next(error);
     if (error instanceof StoreUnavailableError) {
-      log.error({ request_id: id, err: error }, 'the store did not answer');
+      logStoreFailure(error, id, log);
       const headers = { 'retry-after': String(STORE_RETRY_SECONDS) };
       return answerPage(deps, request, response, storeAwayPage(), { headers });
     }
@@ -79,6 +83,12 @@ function answerPageError(deps: DeviceDependencies): ErrorRequestHandler {
     if (status === undefined) log.error({ request_id: id, err: error }, 'page failed');
     answerPage(deps, request, response, unexpectedPage(status ?? 500));
   };
+}
+
+/** Whom the store refused because it is busy it counts and logs itself: a line for each of a flood would be one. */
+function logStoreFailure(error: StoreUnavailableError, id: string, log: Log): void {
+  if (!(error instanceof StoreBusyError))
+    log.error({ request_id: id, err: error }, 'the store did not answer');
 }
 
 /** Body parsers mark what the sender did wrong with a 4xx status (http-errors). */

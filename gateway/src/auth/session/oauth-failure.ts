@@ -1,5 +1,5 @@
 import type { ErrorRequestHandler } from 'express';
-import { StoreUnavailableError } from '@claude-gateway/prisma';
+import { StoreBusyError, StoreUnavailableError } from '@claude-gateway/prisma';
 import { contextOf } from '../../http/context.ts';
 import { OAuthError, sendOAuthError } from '../../http/errors.ts';
 import { tryAgain } from './grant.ts';
@@ -12,6 +12,9 @@ export const answerOAuthFailure: ErrorRequestHandler = (error: unknown, request,
   response.setHeader('pragma', 'no-cache');
   if (error instanceof OAuthError) {
     sendOAuthError(response, error);
+  } else if (error instanceof StoreBusyError) {
+    // Counted and logged by the store: a line for each of a flood would be one.
+    sendOAuthError(response, tryAgain('The gateway is busy; try again.', STORE_RETRY_SECONDS));
   } else if (error instanceof StoreUnavailableError) {
     log.warn({ err: error, request_id: id, path: request.path }, 'the store is away');
     sendOAuthError(
