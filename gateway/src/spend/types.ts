@@ -166,7 +166,9 @@ export type HoldResult =
   /** It fits nowhere near: every replica gave back what it did not need. */
   | { readonly state: 'short'; readonly shortages: readonly Shortage[] }
   /** PostgreSQL does not answer, and what this replica holds does not suffice. */
-  | { readonly state: 'unavailable' };
+  | { readonly state: 'unavailable' }
+  /** PostgreSQL answers, and cannot do it: a defect of ours, or of the database. Nothing may be served for it. */
+  | { readonly state: 'failed' };
 
 /** Who waits for what others hold, and for how long. */
 export interface Patience {
@@ -193,7 +195,8 @@ export type WaitResult =
       readonly cause: 'timeout' | 'full' | 'gone';
       readonly shortages: readonly Shortage[];
     }
-  | { readonly state: 'unavailable' };
+  | { readonly state: 'unavailable' }
+  | { readonly state: 'failed' };
 
 /** This replica's side of the ledger. */
 export interface Ledger {

@@ -3,6 +3,7 @@ import { SCHEMA } from '../connection.ts';
 import type { Database } from '../database.ts';
 import type { TextRow } from '../gated-query.ts';
 import type { Notifications } from '../notifications.ts';
+import { storable } from '../storable.ts';
 import { LEASE, LEASE_GATE } from './lease.ts';
 import { recordJson } from './records.ts';
 import { EXPIRED, HEARTBEAT, LEAVE, leaveGate } from './replicas.ts';
@@ -62,8 +63,8 @@ export class PostgresLedgerStore implements LedgerStore {
     const json = asks.map(({ windowId, cap, need, extra }) => ({
       window_id: windowId,
       cap: String(cap),
-      need: String(need),
-      extra: String(extra),
+      need: String(within(need)),
+      extra: String(within(extra)),
     }));
     const rows = await again(() =>
       this.#database.gated(LEASE_GATE, LEASE, [replicaId, JSON.stringify(json)]),
@@ -150,6 +151,14 @@ export class PostgresLedgerStore implements LedgerStore {
   }
 }
 
+/** What two of make is still a bigint. */
+const MAX_ASKED = 2n ** 62n - 1n;
+
+/** Nobody gets more than a cap; what is asked beyond it must not leave the range of the column. */
+function within(amount: bigint): bigint {
+  return amount > MAX_ASKED ? MAX_ASKED : amount > 0n ? amount : 0n;
+}
+
 function stateOf([windowId, spent, held]: TextRow): WindowState {
   return { windowId: windowId!, spent: BigInt(spent!), held: BigInt(held!) };
 }
@@ -166,7 +175,9 @@ function windowJson({ subject, ...window }: WindowSpec): unknown {
   return {
     id: window.id,
     subject_kind: subject.kind,
-    subject: subject.kind === 'user' ? subject.sub : subject.kind === 'group_pool' ? subject.group : '',
+    subject: storable(
+      subject.kind === 'user' ? subject.sub : subject.kind === 'group_pool' ? subject.group : '',
+    ),
     unit: window.unit,
     period: window.period,
     time_zone: window.timeZone,

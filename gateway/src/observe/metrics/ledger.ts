@@ -22,13 +22,13 @@ export class LedgerMetrics {
   constructor(registry: Registry) {
     this.#holds = new TallyCounter({
       name: 'claude_gateway_ledger_holds_total',
-      help: 'Holds that requests asked for, by result: held, short (some budget has no room), unavailable (PostgreSQL is away), unheld (admitted without one, as the policy says). A request that is short may ask again for less.',
+      help: 'Holds that requests asked for, by result: held, short (some budget has no room), unavailable (PostgreSQL is away), failed (PostgreSQL answers with an error: the request is refused), unheld (admitted without one, as the policy says). A request that is short may ask again for less.',
       labelNames: ['result'],
       registry,
     });
     this.#waits = new TallyHistogram({
       name: 'claude_gateway_ledger_wait_seconds',
-      help: 'How long requests waited for what other requests in flight hold of their budgets, by how it ended: held, short (what was spent meanwhile leaves no room), changed (the limits have changed, and it is asked again), unavailable (PostgreSQL is away), timeout, full (too many wait), gone (the client left). Who ends with timeout or full is answered a 429 that clients repeat within seconds.',
+      help: 'How long requests waited for what other requests in flight hold of their budgets, by how it ended: held, short (what was spent meanwhile leaves no room), changed (the limits have changed, and it is asked again), unavailable (PostgreSQL is away), failed (it answers with an error), timeout, full (too many wait), gone (the client left). Who ends with timeout or full is answered a 429 that clients repeat within seconds.',
       labelNames: ['result'],
       buckets: [...REQUEST_SECONDS, 20, 30],
       registry,

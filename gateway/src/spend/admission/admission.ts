@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { EnforcementConfig } from '@claude-gateway/contract';
-import type { ApiError } from '../../http/errors.ts';
+import { ApiError } from '../../http/errors.ts';
 import type { Audit } from '../../observe/audit.ts';
 import type { Principal } from '../../principal.ts';
 import { boundOf, withPromptTokens, type BodyBound } from '../bound/body-bound.ts';
@@ -168,6 +168,8 @@ class Admission<C extends AdmissionCall> {
         return this.#admitted(result.hold);
       case 'unavailable':
         return this.#unavailable();
+      case 'failed':
+        throw this.#failed();
       case 'short':
         return this.#improve(result.shortages);
     }
@@ -258,6 +260,8 @@ class Admission<C extends AdmissionCall> {
         return this.#admitted(result.hold);
       case 'unavailable':
         return this.#unavailable();
+      case 'failed':
+        throw this.#failed();
       case 'short':
         return this.#improve(result.shortages);
       case 'changed':
@@ -342,6 +346,15 @@ class Admission<C extends AdmissionCall> {
       if (state !== undefined && cap - state.spent < CLOSE_REQUESTS * amount) return true;
     }
     return false;
+  }
+
+  /** PostgreSQL is there and cannot do it, so that no policy says to serve without it. */
+  #failed(): ApiError {
+    const { context } = this.#call;
+    return new ApiError(
+      'api_error',
+      `The gateway could not hold what this request may cost. Nothing was charged. Tell your administrator: its log says why (${context.id}).`,
+    );
   }
 
   #unavailable(): Admitted {

@@ -192,6 +192,7 @@ export class HoldQueue {
         this.#end(waiter, { ...result, choice: waiter.choices.length - 1 });
         return;
       case 'unavailable':
+      case 'failed':
         this.#end(waiter, result);
         return;
       case 'short':

@@ -33,6 +33,8 @@ export interface LeaseDeskDeps {
   readonly onRefused: (accounts: Iterable<Account>) => void;
   /** A call failed, and may have been carried out all the same. */
   readonly onUncertain: (error: unknown, accounts: readonly Account[]) => void;
+  /** Whether the error says that PostgreSQL is away. Any other is an answer. */
+  readonly isUnavailable: (error: unknown) => boolean;
 }
 
 interface Waiter {
@@ -170,18 +172,17 @@ export class LeaseDesk {
     const { now } = this.#deps;
     this.epoch++;
     let answered = false;
+    let failed: ReadonlySet<Account> = new Set();
     try {
       if (await this.#deps.ensureAlive()) {
-        const missing = this.#apply(accounts, await this.#lease(accounts));
-        if (missing.length > 0) {
-          await this.#deps.store.openWindows(missing.map(({ window }) => window));
-          this.#heardAt = performance.now();
-          this.#apply(missing, await this.#lease(missing));
-        }
+        failed = new Set(await this.#leaseAll(accounts));
         answered = true;
       }
     } catch (error) {
-      this.#deps.onUncertain(error, accounts);
+      answered = !this.#deps.isUnavailable(error);
+      // It answers, and does not even take this replica's heartbeat.
+      if (answered) failed = new Set(accounts);
+      else this.#deps.onUncertain(error, accounts);
     }
     this.#away = !answered;
     this.epoch++;
@@ -189,14 +190,44 @@ export class LeaseDesk {
     const at = now();
     for (const waiter of [...this.#waiters]) {
       let concerned = false;
+      let hasFailed = false;
       for (const account of waiter.awaited) {
         if (!asked.has(account)) continue;
         waiter.awaited.delete(account);
         concerned = true;
+        hasFailed ||= failed.has(account);
       }
       if (!concerned) continue;
       if (!answered) this.#end(waiter, { state: 'unavailable' });
+      else if (hasFailed) this.#end(waiter, { state: 'failed' });
       else if (waiter.awaited.size === 0) this.#decide(waiter, asked, at);
+    }
+  }
+
+  /**
+   * Leases in all of these windows. Where PostgreSQL answers with an error, the windows that it is about are found by
+   * halving: the others must not suffer for them.
+   *
+   * @returns those that PostgreSQL answers with an error alone, too.
+   * @throws what says that PostgreSQL is away.
+   */
+  async #leaseAll(accounts: readonly Account[]): Promise<readonly Account[]> {
+    try {
+      const missing = this.#apply(accounts, await this.#lease(accounts));
+      if (missing.length > 0) {
+        await this.#deps.store.openWindows(missing.map(({ window }) => window));
+        this.#heardAt = performance.now();
+        this.#apply(missing, await this.#lease(missing));
+      }
+      return [];
+    } catch (error) {
+      if (this.#deps.isUnavailable(error)) throw error;
+      this.#heardAt = performance.now();
+      this.#deps.onUncertain(error, accounts);
+      if (accounts.length === 1) return accounts;
+      const half = Math.ceil(accounts.length / 2);
+      const first = await this.#leaseAll(accounts.slice(0, half));
+      return [...first, ...(await this.#leaseAll(accounts.slice(half)))];
     }
   }
 

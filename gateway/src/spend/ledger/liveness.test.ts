@@ -23,6 +23,7 @@ function start() {
     takeUnnoted: () => [],
     giveBack: () => undefined,
     onWrittenOff: () => undefined,
+    isUnavailable: () => true,
     log: createLog('silent', { write: () => undefined }),
     now: () => performance.now(),
   });

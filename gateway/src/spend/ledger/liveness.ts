@@ -17,6 +17,8 @@ export interface LivenessDeps {
   readonly giveBack: (requests: readonly InFlightRequest[]) => void;
   /** This replica was taken for dead: its leases are gone. */
   readonly onWrittenOff: () => void;
+  /** Whether the error says that PostgreSQL is away. Any other is an answer. */
+  readonly isUnavailable: (error: unknown) => boolean;
   readonly log: Log;
   /** Monotonic, in ms. */
   readonly now: () => number;
@@ -51,12 +53,21 @@ export class Liveness {
     return this.#deps.now() - this.#beatAt < this.#deps.ttlMs * 0.6;
   }
 
-  /** Renews now; callers at the same time share one heartbeat. @returns whether leases are good. */
+  /**
+   * Renews now; callers at the same time share one heartbeat.
+   *
+   * @returns whether leases are good: false while PostgreSQL is away.
+   * @throws what PostgreSQL answers instead: a defect of ours, or of the database.
+   */
   renew(): Promise<boolean> {
     return (this.#beating ??= this.#beat()
       .then(
         () => true,
-        () => false,
+        (error: unknown) => {
+          if (this.#deps.isUnavailable(error)) return false;
+          this.#deps.log.error({ err: error }, 'PostgreSQL does not take the heartbeat of this replica');
+          throw error;
+        },
       )
       .finally(() => {
         this.#beating = undefined;
@@ -65,41 +76,75 @@ export class Liveness {
 
   /** Reports the policy revision, unless PostgreSQL was told already; a heartbeat under way may carry the one before. */
   async report(): Promise<void> {
-    await this.#beating;
-    if (this.#deps.policyRevision() !== this.#reported) await this.renew();
+    await this.#beating?.catch(() => false);
+    if (this.#deps.policyRevision() !== this.#reported) await this.renew().catch(() => false);
   }
 
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#loop;
-    await this.#beating;
+    await this.#beating?.catch(() => false);
   }
 
   async #beat(): Promise<void> {
-    const { store, replicaId, name, version, ttlMs, now } = this.#deps;
-    const inFlight = this.#deps.takeUnnoted();
+    const { takeUnnoted, giveBack, isUnavailable, now } = this.#deps;
+    const inFlight = takeUnnoted();
     const startedAt = now();
     const policyRevision = this.#deps.policyRevision();
+    const beat = (requests: readonly InFlightRequest[]): Promise<boolean> =>
+      this.#tell(policyRevision, requests);
     let known: boolean;
     try {
-      known = await store.heartbeat({
-        replicaId,
-        name,
-        ...(version !== undefined && { version }),
-        ttlMs,
-        policyRevision,
-        inFlight,
-      });
+      known = await beat(inFlight);
     } catch (error) {
-      this.#deps.giveBack(inFlight);
-      this.#upSince = Infinity;
-      throw error;
+      if (isUnavailable(error) || inFlight.length === 0) {
+        giveBack(inFlight);
+        this.#upSince = Infinity;
+        throw error;
+      }
+      // One of the requests cannot be noted: this replica must not be taken for dead because of it.
+      known = await this.#noteEach(inFlight, beat);
     }
     const first = this.#beatAt === -Infinity;
     this.#beatAt = startedAt;
     this.#reported = policyRevision;
     this.#upSince = Math.min(this.#upSince, startedAt);
     if (!known && !first) this.#deps.onWrittenOff();
+  }
+
+  #tell(policyRevision: bigint, inFlight: readonly InFlightRequest[]): Promise<boolean> {
+    const { store, replicaId, name, version, ttlMs } = this.#deps;
+    return store.heartbeat({
+      replicaId,
+      name,
+      ...(version !== undefined && { version }),
+      ttlMs,
+      policyRevision,
+      inFlight,
+    });
+  }
+
+  /** Those that cannot be noted count as noted, so that they are not tried again: settling does not need the note. */
+  async #noteEach(
+    inFlight: readonly InFlightRequest[],
+    beat: (requests: readonly InFlightRequest[]) => Promise<boolean>,
+  ): Promise<boolean> {
+    const known = await beat([]);
+    for (const [index, request] of inFlight.entries()) {
+      try {
+        await beat([request]);
+      } catch (error) {
+        if (this.#deps.isUnavailable(error)) {
+          this.#deps.giveBack(inFlight.slice(index));
+          break;
+        }
+        this.#deps.log.error(
+          { err: error, request_id: request.record.requestId },
+          'PostgreSQL cannot note this request: should this replica die before its end, nobody is charged for it',
+        );
+      }
+    }
+    return known;
   }
 
   async #run(): Promise<void> {
@@ -114,7 +159,7 @@ export class Liveness {
       } catch {
         return;
       }
-      if (!(await this.renew())) {
+      if (!(await this.renew().catch(() => false))) {
         if (!away) log.warn('PostgreSQL does not answer: budgets are enforced from what this replica holds');
         away = true;
         continue;

@@ -142,11 +142,13 @@ describe('one replica', () => {
   it('holds in all windows or in none', async () => {
     const ledger = await replica();
     const [wide, narrow] = [pool(), pool()];
-    const needs = [need(wide, 1_000n, 100n), need(narrow, 50n, 100n)];
+    const other = heldOf(await ledger.hold(randomUUID(), [need(narrow, 150n, 100n)]));
+    const needs = [need(wide, 1_000n, 100n), need(narrow, 150n, 100n)];
     expect(await ledger.hold(randomUUID(), needs)).toMatchObject({
       state: 'short',
       shortages: [{ window: { id: narrow.id } }],
     });
+    ledger.release(other);
     expect(await settledState(wide)).toEqual({ spent: 0n, held: 0n });
     expect(await settledState(narrow)).toEqual({ spent: 0n, held: 0n });
   });

@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type {
-  InFlightRequest,
-  LeaseReturn,
-  LedgerStore,
-  SettleAnswer,
-  UsageRecord,
-  WindowState,
+import {
+  clampRecord,
+  type InFlightRequest,
+  type LeaseReturn,
+  type LedgerStore,
+  type SettleAnswer,
+  type UsageRecord,
+  type WindowState,
 } from '@claude-gateway/prisma';
 import type { Log } from '../../observe/log.ts';
 import { NO_USAGE } from '../no-usage.ts';
@@ -92,6 +93,7 @@ export class ReplicaLedger implements Ledger {
       takeUnnoted: () => this.#takeUnnoted(),
       giveBack: (requests) => this.#unnote(requests),
       onWrittenOff: () => this.#wasWrittenOff(),
+      isUnavailable: options.isUnavailable,
       log,
       now: this.#now,
     });
@@ -108,8 +110,16 @@ export class ReplicaLedger implements Ledger {
       ensureAlive: async () => this.#liveness.fresh || (await this.#liveness.renew()),
       onUncertain: (error, accounts) => {
         this.#leases.doubt(accounts);
-        if (!options.isUnavailable(error)) log.error({ err: error }, 'cannot lease from budgets');
+        // Of one window: a batch that fails is divided until it is known which.
+        if (accounts.length === 1 && !options.isUnavailable(error)) {
+          const { id, subject, unit, period } = accounts[0]!.window;
+          log.error(
+            { err: error, window_id: id, subject, unit, period },
+            'PostgreSQL cannot lease from this budget: requests that it applies to are refused',
+          );
+        }
       },
+      isUnavailable: options.isUnavailable,
     });
     this.#waiting = new HoldQueue({
       now: this.#now,
@@ -182,8 +192,9 @@ export class ReplicaLedger implements Ledger {
     if (open !== undefined) open.floor = floor;
   }
 
-  settle(hold: Hold, record: UsageRecord, windowIds?: readonly string[]): void {
+  settle(hold: Hold, unclamped: UsageRecord, windowIds?: readonly string[]): void {
     if (!this.#close(hold)) return;
+    const record = clampRecord(unclamped);
     const now = this.#now();
     const ids = new Set(windowIds);
     for (const { window, amount } of hold.needs) {
@@ -287,11 +298,16 @@ export class ReplicaLedger implements Ledger {
   }
 
   async #wait(id: string, needs: readonly WindowNeed[]): Promise<HoldResult> {
-    if (!(await this.#ready())) return { state: 'unavailable' };
+    try {
+      if (!(await this.#ready())) return { state: 'unavailable' };
+    } catch {
+      // Logged where it was met.
+      return { state: 'failed' };
+    }
     return this.#tryHold(id, needs) ?? this.#hopeless(needs) ?? this.#desk.wait(id, needs);
   }
 
-  /** Whether there are leases to lend from. */
+  /** Whether there are leases to lend from. @throws what PostgreSQL answers instead of taking a heartbeat. */
   async #ready(): Promise<boolean> {
     if (!this.#liveness.fresh && !(await this.#liveness.renew())) return false;
     if (!this.#writtenOff) return true;
@@ -342,16 +358,18 @@ export class ReplicaLedger implements Ledger {
     return account.spent + account.unsettled < account.cap;
   }
 
-  /** What is settled never comes back: such a request need not wait for PostgreSQL to say no. */
+  /** What is settled never comes back, and nothing fits in less than it: PostgreSQL need not be asked to say no. */
   #hopeless(needs: readonly WindowNeed[]): HoldResult | undefined {
     const shortages = [];
-    for (const { window, amount } of needs) {
+    for (const { window, cap, amount } of needs) {
       const account = this.#leases.get(window.id);
-      if (account === undefined || account.toldAt === -Infinity) continue;
-      const spent = account.spent + account.unsettled;
-      const least = amount === 0n ? 1n : amount;
+      const isKnown = account !== undefined && account.toldAt !== -Infinity;
+      const spent = isKnown ? account.spent + account.unsettled : 0n;
+      const least = isKnown && amount === 0n ? 1n : amount;
       // Nobody has been asked to give anything back yet.
-      if (spent + least > account.cap) shortages.push({ window, available: account.attainable, spent });
+      if (spent + least > cap) {
+        shortages.push({ window, available: isKnown ? account.attainable : cap, spent });
+      }
     }
     return shortages.length === 0 ? undefined : { state: 'short', shortages };
   }
