@@ -5,7 +5,7 @@ import type { BilledTokens } from './prices.ts';
 
 /** What becomes of a request; its `metadata.user_id` says it. */
 export type Conduct =
-  /** Chinese, a token a character, in many pieces. */
+  /** Chinese, two tokens a character, in many pieces. */
   | 'chinese'
   /** Thinks without showing it, then writes little. */
   | 'thinking'
@@ -37,6 +37,9 @@ export interface BillingUpstream {
 
 const PIECES = 40;
 const PIECE = '花费要准确，一分也不能少。'.repeat(5);
+const TOKENS_PER_CHARACTER = 2;
+/** What one write of text is billed. */
+export const PIECE_TOKENS = TOKENS_PER_CHARACTER * PIECE.length;
 const THINKING_TOKENS = 3_000;
 /** Long enough for a client to be gone. */
 const PAUSE_MS = 600;
@@ -110,7 +113,7 @@ async function answer(asked: Asked, bill: OpenBill, response: ServerResponse): P
   const text = async (pieces: number): Promise<void> => {
     event({ type: 'content_block_start', index: 0, content_block: { type: 'text', text: '' } });
     for (let piece = 0; piece < pieces && !gone(); piece++) {
-      write(PIECE.length);
+      write(PIECE_TOKENS);
       event({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text: PIECE } });
       await sleep(10);
     }
@@ -131,7 +134,7 @@ async function answer(asked: Asked, bill: OpenBill, response: ServerResponse): P
       response.destroy();
       return;
     case 'document':
-      write(PIECES * PIECE.length);
+      write(PIECES * PIECE_TOKENS);
       await sleep(PAUSE_MS);
       if (gone()) return;
       response.writeHead(200, { 'content-type': 'application/json' });
