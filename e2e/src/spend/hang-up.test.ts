@@ -35,7 +35,7 @@ interface Bed {
   readonly observer: LedgerObserver;
 }
 
-async function startBed(enforcement: object, dollars: string): Promise<Bed> {
+async function startBed(enforcement: object, dollars: string, config: object = {}): Promise<Bed> {
   const upstreams = ['a', 'b'].map((name) => ({
     provider: 'anthropic',
     name,
@@ -45,7 +45,7 @@ async function startBed(enforcement: object, dollars: string): Promise<Bed> {
   const fleet = await startFleet({
     replicas: 1,
     upstreamUrl: upstream.url,
-    config: { upstreams, enforcement, timeouts: { upstream_ttfb_ms: 3_000 } },
+    config: { upstreams, enforcement, timeouts: { upstream_ttfb_ms: 3_000 }, ...config },
   });
   const observer = new LedgerObserver(fleet.databaseUrl);
   await observer.install([]);
@@ -204,4 +204,28 @@ describe('where nothing is read on', () => {
     }
     expect(charged(records)).toBeLessThanOrEqual(usd('1.00'));
   }, 120_000);
+});
+
+describe('a gateway that stops', () => {
+  let bed: Bed;
+  beforeAll(async () => {
+    bed = await startBed({}, '100.00', {
+      timeouts: { upstream_ttfb_ms: 120_000 },
+      shutdown: { delay_seconds: 0, grace_seconds: 2 },
+    });
+  }, 120_000);
+  afterAll(() => bed?.fleet.stop());
+
+  it('reads on as long as requests may finish, and charges what it then gives up', async () => {
+    const [replica] = bed.fleet.replicas as readonly [Replica];
+    const ask = async (conduct: Conduct): Promise<void> => {
+      const bearer = bed.fleet.bearer({ sub: conduct, groups: [] });
+      await client.send(replica.url, bearer, bodyOf(conduct), { abortAfterMs: HANG_UP_AFTER_MS });
+    };
+    await Promise.all([ask('mute'), ask('late')]);
+    await replica.stop();
+    // One had its count within the time; of the other the input is charged.
+    expect(await recordsOf(bed.observer, 'late', 1)).toMatchObject([{ outcome: 'complete' }]);
+    expect(await recordsOf(bed.observer, 'mute', 1)).toMatchObject([{ outcome: 'partial', output: 0 }]);
+  }, 30_000);
 });
