@@ -21,8 +21,9 @@ export function repeated(request: Request, name: string): readonly string[] {
 export function limitOf(request: Request): number {
   const value = single(request, 'limit');
   if (value === undefined) return DEFAULT_LIMIT;
-  const limit = /^[0-9]{1,9}$/.test(value) ? Number(value) : 0;
-  if (limit < 1 || limit > MAX_LIMIT) {
+  // `1e1` and `01` are numbers to the reference as well.
+  const limit = value.trim() === '' ? NaN : Number(value);
+  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) {
     throw invalid('limit', `must be a whole number between 1 and ${MAX_LIMIT}`);
   }
   return limit;
