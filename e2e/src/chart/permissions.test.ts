@@ -59,13 +59,14 @@ describeWithHelm(TestApiServer.PROGRAMS, (helm) => {
 
   beforeAll(async () => {
     server = await TestApiServer.start();
-    for (const name of ['one', 'two', 'team', 'other']) await makeNamespace(server, name);
+    for (const name of ['one', 'two', 'three', 'team', 'other']) await makeNamespace(server, name);
     const install = async (...args: readonly string[]): Promise<void> => {
       const { code, stderr } = await helm.run(['install', 'test', CHART, ...args], server.kubeconfigFile());
       if (code !== 0) throw new Error(stderr);
     };
     await install('-n', 'one', '--set', 'watchNamespaces={team,one}');
     await install('-n', 'two', '--set', 'scope=cluster,crds.enabled=false');
+    await install('-n', 'three', '--set', 'rbac.gatewayNames={main,research},crds.enabled=false');
     resources = [...(await discover(server)), ...ELSEWHERE];
   }, 120_000);
 
@@ -80,6 +81,7 @@ describeWithHelm(TestApiServer.PROGRAMS, (helm) => {
     group: string,
     name: string,
     namespace: string,
+    objectName?: string,
   ): Promise<boolean> {
     const [resource, subresource = ''] = name.split('/');
     const [, , home = ''] = user.split(':');
@@ -89,7 +91,7 @@ describeWithHelm(TestApiServer.PROGRAMS, (helm) => {
       spec: {
         user,
         groups: ['system:authenticated', 'system:serviceaccounts', `system:serviceaccounts:${home}`],
-        resourceAttributes: { verb, group, resource, subresource, namespace },
+        resourceAttributes: { verb, group, resource, subresource, namespace, name: objectName },
       },
     });
     return (body['status'] as { allowed: boolean }).allowed;
@@ -135,6 +137,27 @@ describeWithHelm(TestApiServer.PROGRAMS, (helm) => {
     expect(await allowed('two', 'other')).toEqual(WHERE_GATEWAYS_ARE);
     expect(await allowed('two', '')).toEqual(WHERE_GATEWAYS_ARE);
     expect(await allowed('two', 'two')).toEqual({ ...WHERE_GATEWAYS_ARE, ...WHERE_IT_RUNS });
+  }, 120_000);
+
+  it('may change nothing but what belongs to the gateways that are named, where they are', async () => {
+    const operator = 'system:serviceaccount:three:test-claude-gateway-operator';
+    const named = await allowed('three', 'three');
+    const own = Object.entries(WHERE_GATEWAYS_ARE).map(([resource, verbs]) => [
+      resource,
+      verbs === OWN || resource === '/secrets' ? 'create get list watch' : verbs,
+    ]);
+    expect(named).toEqual({ ...Object.fromEntries(own), ...WHERE_IT_RUNS });
+    const mayChange = (name: string, object: string, verb = 'patch', group = ''): Promise<boolean> =>
+      may(operator, verb, group, name, 'three', object);
+    for (const gateway of ['main', 'research']) {
+      expect(await mayChange('secrets', `${gateway}-signing-keys`)).toBe(true);
+      expect(await mayChange('configmaps', `${gateway}-config`)).toBe(true);
+      expect(await mayChange('deployments', gateway, 'delete', 'apps')).toBe(true);
+    }
+    expect(await mayChange('secrets', 'claude-database')).toBe(false);
+    expect(await mayChange('secrets', 'main')).toBe(false);
+    expect(await mayChange('secrets', 'main-signing-keys', 'delete')).toBe(false);
+    expect(await mayChange('deployments', 'somebody-elses', 'patch', 'apps')).toBe(false);
   }, 120_000);
 
   it('can neither run commands in pods nor raise its own permissions', async () => {

@@ -44,7 +44,7 @@ export function gatewayStatus(
 }
 
 function acceptedCondition(
-  { missing, problems, foreign }: GatewayFacts,
+  { gateway, missing, problems, foreign }: GatewayFacts,
   generation: number | undefined,
 ): ConditionInput {
   const say = (reason: Reason<'ClaudeGateway', 'Accepted'>, message: string): ConditionInput =>
@@ -52,6 +52,18 @@ function acceptedCondition(
   if (missing.length > 0) return say('ReferenceNotFound', referencesInWords(missing));
   if (problems.length > 0) return say('Invalid', problemsInWords(problems));
   if (foreign !== undefined) return say('NameTaken', foreign);
+  const { ingress, httpRoute, listen } = gateway.spec;
+  const route =
+    ingress !== undefined ? 'spec.ingress' : httpRoute !== undefined ? 'spec.httpRoute' : undefined;
+  if (route !== undefined && (listen.trustedProxies ?? []).length === 0) {
+    return say(
+      'NoTrustedProxies',
+      `The configuration makes sense, but ${route} puts a proxy in front, and spec.listen.trustedProxies does not name it: all ` +
+        'clients have its address, so that limits by address and accessControl take everybody for one client, and the ' +
+        "sign-in page cannot tell whether a request comes from the person's own network. Name the addresses from which the " +
+        "pods of the ingress controller, or the load balancer, connect: often the network of the cluster's pods.",
+    );
+  }
   return say('Accepted', 'The configuration makes sense.');
 }
 

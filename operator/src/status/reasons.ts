@@ -32,6 +32,7 @@ export const REASONS = {
   ClaudeGateway: {
     Accepted: {
       Accepted: { status: 'True', severity: 'good' },
+      NoTrustedProxies: { status: 'True', severity: 'notice' },
       Invalid: { status: 'False', severity: 'failure' },
       ReferenceNotFound: { status: 'False', severity: 'failure' },
       NameTaken: { status: 'False', severity: 'failure' },

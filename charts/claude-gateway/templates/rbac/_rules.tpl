@@ -1,3 +1,13 @@
+{{/* The names of all gateways, those of this chart among them; empty: not known. */}}
+{{- define "cg.gatewayNames" -}}
+{{- $names := .Values.rbac.gatewayNames }}
+{{- if $names }}
+{{- if .Values.gateway.enabled }}{{ $names = append $names .Values.gateway.name }}{{ end }}
+{{- if .Values.quickstart.enabled }}{{ $names = append $names .Values.quickstart.name }}{{ end }}
+{{- end }}
+{{- uniq $names | toYaml }}
+{{- end }}
+
 {{/* What the operator may do where its gateways are. */}}
 {{- define "cg.rules" -}}
 # The three kinds. Their specs belong to people; patch is for finalizers, and status is a resource of its own.
@@ -11,32 +21,61 @@
 - apiGroups: [claudegateway.dev]
   resources: [claudegateways/finalizers, spendpolicies/finalizers, managedsettings/finalizers]
   verbs: [update]
-# What a ClaudeGateway becomes.
+# What a ClaudeGateway becomes. RBAC cannot limit create, list and watch by name; patch and delete it can, where the names
+# of the gateways are known.
+{{- $names := include "cg.gatewayNames" . | fromYamlArray }}
 - apiGroups: ['']
   resources: [configmaps, services, serviceaccounts]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create{{ if not $names }}, patch, delete{{ end }}]
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create{{ if not $names }}, patch, delete{{ end }}]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create{{ if not $names }}, patch, delete{{ end }}]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create{{ if not $names }}, patch, delete{{ end }}]
 - apiGroups: [networking.k8s.io]
   resources: [ingresses, networkpolicies]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create{{ if not $names }}, patch, delete{{ end }}]
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create{{ if not $names }}, patch, delete{{ end }}]
 - apiGroups: [monitoring.coreos.com]
   resources: [servicemonitors]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create{{ if not $names }}, patch, delete{{ end }}]
 # Credentials that a ClaudeGateway refers to are read; the signing keys of sessions are made, and rotated.
 - apiGroups: ['']
   resources: [secrets]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create{{ if not $names }}, patch{{ end }}]
+{{- if $names }}
+- apiGroups: ['', apps, autoscaling, policy, networking.k8s.io, gateway.networking.k8s.io, monitoring.coreos.com]
+  resources:
+    - configmaps
+    - services
+    - serviceaccounts
+    - deployments
+    - horizontalpodautoscalers
+    - poddisruptionbudgets
+    - ingresses
+    - networkpolicies
+    - httproutes
+    - servicemonitors
+  resourceNames:
+    {{- range $names }}
+    - {{ . }}
+    - {{ . }}-config
+    {{- end }}
+  verbs: [patch, delete]
+- apiGroups: ['']
+  resources: [secrets]
+  resourceNames:
+    {{- range $names }}
+    - {{ . }}-signing-keys
+    {{- end }}
+  verbs: [patch]
+{{- end }}
 # Why a rollout stands still.
 - apiGroups: ['']
   resources: [pods]

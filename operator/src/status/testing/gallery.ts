@@ -93,6 +93,7 @@ const nowhere = {
 
 export const GATEWAYS = [
   gateway('main', {}, {}),
+  gateway('blind', { listen: {} }, {}),
   gateway(
     'missing',
     {},
