@@ -6,7 +6,7 @@ import {
   type RunningIdentityProvider,
   type RunningPostgres,
 } from '@claude-gateway/dev';
-import { GatewayProcess, type GatewayDocument } from './gateway-process.ts';
+import { GatewayProcess, type GatewayDocument, type GatewayProgram } from './gateway-process.ts';
 import { startRoundRobin } from './round-robin.ts';
 
 export interface Stack {
@@ -25,6 +25,8 @@ export interface StackOptions {
   readonly replicas?: number;
   /** Sections put over the defaults; see {@link defaults}. */
   readonly config?: Record<string, unknown>;
+  /** What replicas run; the gateway of this checkout when absent. */
+  readonly program?: GatewayProgram;
 }
 
 /** PostgreSQL, an identity provider, an upstream and gateways, all real and all on loopback. */
@@ -52,7 +54,9 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     listen: { host: '127.0.0.1', port, public_url: publicUrl },
     ...options.config,
   }));
-  const replicas = await Promise.all(documents.map((document) => GatewayProcess.start(document)));
+  const replicas = await Promise.all(
+    documents.map((document) => GatewayProcess.start(document, {}, options.program)),
+  );
   const balancer =
     balancerPort === undefined
       ? undefined
