@@ -223,7 +223,39 @@ describe('the token counter', () => {
     ]);
   });
 
+  it('leaves nothing out that is billed', async () => {
+    const members = {
+      model: HELLO.model,
+      system: [{ type: 'text', text: 'be brief' }],
+      messages: HELLO.messages,
+      tools: [{ name: 'x', input_schema: {} }],
+      tool_choice: { type: 'auto' },
+      thinking: { type: 'adaptive' },
+      cache_control: { type: 'ephemeral' },
+      compaction: null,
+      context_management: { edits: [{ type: 'clear_thinking_20251015', keep: 'all' }] },
+      mcp_servers: [{ type: 'url', url: 'https://x', name: 'x' }],
+      output_config: { format: { type: 'json_schema', schema: { description: 'much to read' } } },
+      output_format: null,
+    };
+    let asked: unknown;
+    const { gateway, counts } = await counting((body) => {
+      asked = body;
+      // What is left out now may not be by the time of the request.
+      return [200, '{"input_tokens": 17, "context_management": {"original_input_tokens": 30}}'];
+    });
+    await post(gateway, { ...members, new_feature: { text: 'x'.repeat(1000) } });
+    expect(asked).toEqual({ ...members, key: 'key' });
+    expect(counts[0]).toBeGreaterThan(30 + 1000);
+    expect(counts[0]).toBeLessThan(30 + 1050);
+  });
+
   it.each([
+    [
+      'no number of what there was',
+      200,
+      '{"input_tokens": 1, "context_management": {"original_input_tokens": "9"}}',
+    ],
     ['an error', 501, '{"input_tokens": 1}'],
     ['no number', 200, '{"input_tokens": "1"}'],
     ['a negative number', 200, '{"input_tokens": -1}'],

@@ -7,8 +7,10 @@ import {
   SEARCH_RESULT_TOKENS,
   withPromptTokens,
 } from './body-bound.ts';
+import { createConversationMemory } from './conversation-memory.ts';
 import { countedBound } from './counted-bound.ts';
 import { boundRequest } from './testing/bound-request.ts';
+import { asksUnknownModel } from './unknown-model.ts';
 
 const SMALL = 'claude-haiku-4-5-20251001';
 const LARGE = 'claude-opus-4-8';
@@ -17,6 +19,7 @@ const hello = {
   max_tokens: 1000,
   messages: [{ role: 'user', content: [{ type: 'text', text: 'hello' }] }],
 };
+const search = { type: 'web_search_20250305', name: 'web_search', max_uses: 3 };
 const bound = (body: unknown, model = LARGE, headers = {}) => boundOf(boundRequest(body, headers), model);
 const length = (body: unknown): number => Buffer.byteLength(JSON.stringify(body));
 
@@ -95,7 +98,6 @@ describe('the input of a request', () => {
 });
 
 describe('tools at the upstream', () => {
-  const search = { type: 'web_search_20250305', name: 'web_search', max_uses: 3 };
   const client = { type: 'bash_20250124', name: 'bash' };
   const custom = { name: 'x', description: 'as of claude_20260101, "\\u0041"', input_schema: {} };
 
@@ -105,6 +107,7 @@ describe('tools at the upstream', () => {
     ['a search whose results are filtered', [{ ...search, type: 'web_search_20260209' }, custom], 3, 3],
     ['two tools', [search, { type: 'web_fetch_20250910', name: 'web_fetch', max_uses: 4 }], 7, 3],
     ['without a limit', [{ type: 'web_search_20250305', name: 'web_search' }], 11, 50],
+    ['beyond all reason', [{ ...search, max_uses: 1e15 }], 11, 1_000_000],
     ['more uses than rounds', [{ ...search, max_uses: 200 }], 11, 200],
     ['no limit that counts', [{ ...search, max_uses: 'many' }], 11, 50],
   ])('%s', (_, tools, rounds, webSearches) => {
@@ -189,12 +192,112 @@ describe('tools at the upstream', () => {
   });
 });
 
+describe('fallbacks', () => {
+  it('may each be billed for what they read and wrote', () => {
+    const body = { ...hello, fallbacks: [{ model: LARGE }, { model: SMALL, max_tokens: 50 }] };
+    const { promptTokens, inputTokens, outputTokens, answers } = bound(body);
+    expect(promptTokens).toBe(length(body) + PROMPT_OVERHEAD);
+    expect(inputTokens).toBe(3 * promptTokens);
+    expect(outputTokens).toBe(1000 + 1000 + 50);
+    expect(answers).toBe(2);
+    expect(bound({ ...body, tools: [search] })).toMatchObject({
+      webSearches: 3 * 3,
+      serverTokens: 3 * 3 * 1_000_000,
+    });
+    expect(bound(body, SMALL).inputTokens).toBe(3 * promptTokens);
+    expect(bound({ ...body, messages: ['y'.repeat(300_000)] }, SMALL).promptTokens).toBeGreaterThan(300_000);
+  });
+
+  it('may be what the upstream chooses, with the large window', () => {
+    const body = { ...hello, fallbacks: 'default', messages: ['y'.repeat(300_000)] };
+    const { promptTokens, inputTokens, outputTokens } = bound(body, SMALL);
+    expect(promptTokens).toBeGreaterThan(300_000);
+    expect([inputTokens, outputTokens]).toEqual([2 * promptTokens, 2000]);
+    expect(asksUnknownModel(boundRequest(body))).toBe(true);
+    expect(asksUnknownModel(boundRequest({ ...body, fallbacks: [{ model: LARGE }] }))).toBe(false);
+    expect(bound({ ...hello, fallbacks: null })).toEqual({
+      ...bound({ ...hello, fallbacks: [] }),
+      ...{ inputTokens: length({ ...hello, fallbacks: null }) + PROMPT_OVERHEAD },
+      promptTokens: length({ ...hello, fallbacks: null }) + PROMPT_OVERHEAD,
+    });
+  });
+
+  it.each([
+    [{ model: LARGE, speed: 'fast' }, true],
+    [{ model: LARGE, speed: 7 }, true],
+    [{ model: LARGE, speed: 'standard' }, false],
+    [{ model: LARGE, speed: null }, false],
+    [{ model: LARGE }, false],
+  ])('%j may be in fast mode: %s', (fallback, fastMode) => {
+    expect(bound({ ...hello, fallbacks: [fallback] }).fastMode).toBe(fastMode);
+  });
+});
+
+describe('a tool that asks a model', () => {
+  it('says which, or may ask any', () => {
+    const asks = (tool: object): boolean => asksUnknownModel(boundRequest({ ...hello, tools: [tool] }));
+    expect(asks({ type: 'advisor_20260301', name: 'advisor', model: LARGE })).toBe(false);
+    expect(asks({ type: 'advisor_20260301', name: 'advisor' })).toBe(true);
+    expect(asks({ type: 'oracle_20290101', name: 'oracle' })).toBe(true);
+    expect(asks(search)).toBe(false);
+    expect(asks({ type: 'bash_20250124', name: 'bash' })).toBe(false);
+  });
+});
+
+describe('a place to be answered in', () => {
+  it.each([
+    ['us', true],
+    ['US', true],
+    ['mars', true],
+    [7, true],
+    [['global'], true],
+    ['x'.repeat(70_000), true],
+    ['global', false],
+    [null, false],
+    [undefined, false],
+  ])('%j costs more: %s', (place, usInference) => {
+    expect(bound({ ...hello, inference_geo: place }).usInference).toBe(usInference);
+  });
+});
+
+describe('what the upstream has kept itself', () => {
+  it.each<[object, boolean]>([
+    [{ thread: { type: 'continue', previous_message_id: 'm' } }, true],
+    [{ thread: { type: 'create', previous_message_id: 'm' } }, true],
+    [{ thread: 7 }, true],
+    [{ thread: { type: 'create' } }, false],
+    [{ thread: null }, false],
+    [{ container: { skills: [{ type: 'anthropic', skill_id: 'pdf' }] } }, true],
+    [{ container: 'container_1' }, false],
+    [{ container: null }, false],
+  ])('%j has no bound but the window, whatever is counted: %s', (change, hidden) => {
+    const request = boundRequest({ ...hello, ...change });
+    const first = boundOf(request, SMALL);
+    expect(first.promptTokens === 200_000).toBe(hidden);
+    expect(countedBound(first, request, 1).promptTokens === 200_000).toBe(hidden);
+    const memory = createConversationMemory();
+    memory.remember('c', request, 5);
+    expect(memory.promptTokens('c', request) === undefined).toBe(hidden);
+  });
+});
+
 describe('compaction at the upstream', () => {
   const managed = (...types: string[]) => ({
     ...hello,
     context_management: { edits: types.map((type) => ({ type })) },
   });
   const compacts = { promptReads: 2, answers: 2, outputTokens: 2000 };
+
+  it('may be asked for by itself', () => {
+    const body = { ...hello, compaction: { type: 'summarize' } };
+    expect(bound(body)).toMatchObject({ promptReads: 2, answers: 2 });
+    expect(bound({ ...body, compaction: null })).toMatchObject({ promptReads: 1, answers: 1 });
+  });
+
+  it('may stand in edits that are too long to be read', () => {
+    const edits = [{ type: 'clear_thinking_20251015', keep: 'all', x: 'y'.repeat(70_000) }];
+    expect(bound({ ...hello, context_management: { edits } })).toMatchObject({ promptReads: 2 });
+  });
 
   it('is no matter of edits that only leave something out', () => {
     const cleared = managed('clear_thinking_20251015', 'clear_tool_uses_20250919');

@@ -341,6 +341,50 @@ describe('exactness', () => {
     }
   });
 
+  it('is a tenth more where it may have to be answered in one place, rounded up', () => {
+    const rates = createPriceBook({ pricing: { multiplier: 0.0000001, overrides: [] } }).rates(
+      'anthropic',
+      'claude-opus-4-8',
+      'claude-opus-4-8',
+    );
+    const bound: RequestBound = {
+      inputTokens: 10_000_001,
+      outputTokens: 0,
+      webSearches: 0,
+      cacheWrites: 'none',
+      fastMode: false,
+      usInference: true,
+    };
+    // 5000 nano-USD a token, a ten-millionth of that, 1.1 times: 5500.00055.
+    expect(rates.ceiling(bound)).toBe(5501n);
+    expect(rates.ceiling({ ...bound, usInference: false })).toBe(5001n);
+  });
+
+  it('of the dearest model is that of no other model less', () => {
+    const pricing = {
+      multiplier: 1,
+      overrides: [{ upstream: 'here', model: 'mine', input: 900, output: 1, cache_read: 0, cache_write: 0 }],
+    } satisfies PriceBookOptions['pricing'];
+    const reported: string[] = [];
+    const book = createPriceBook({ pricing, onUnknown: (_upstream, model) => reported.push(model) });
+    const bound: RequestBound = {
+      inputTokens: 1000,
+      outputTokens: 1000,
+      webSearches: 1,
+      cacheWrites: '1h',
+      fastMode: true,
+    };
+    for (const upstream of ['here', 'there']) {
+      const dearest = book.dearest(upstream).ceiling(bound);
+      for (const { id } of CATALOG) {
+        expect(dearest >= book.rates(upstream, id, id).ceiling(bound)).toBe(true);
+      }
+      expect(dearest >= book.rates(upstream, 'mine', 'mine').ceiling(bound)).toBe(true);
+    }
+    // Not for what nobody asked for.
+    expect(reported).toEqual(['mine']);
+  });
+
   it('has a ceiling that is reached', () => {
     const rates = LIST.rates('a', 'claude-opus-4-8', 'claude-opus-4-8');
     const bound = {
