@@ -31,7 +31,7 @@ beforeAll(async () => {
     scope: { type: 'organization' },
     period: 'daily',
     unit: 'nano_usd',
-    amount: usd('1.00'),
+    amount: usd('0.01'),
   });
 }, 120_000);
 afterAll(() => stack.stop());
@@ -59,6 +59,11 @@ async function longestPause(): Promise<number> {
   await replica.until(() => replica.audit('event_loop').length > before);
   return Number(replica.audit('event_loop').at(-1)?.['max_ms']);
 }
+
+it('a body of this size comes as far as its limit', async () => {
+  const body = HOSTILE_BODIES['one text']?.() ?? Buffer.alloc(0);
+  expect(await send(body, '/v1/messages')).toBe(429);
+}, 60_000);
 
 it.each(Object.keys(HOSTILE_BODIES))(
   'a body of 33 MB of %s does not keep the replica from others',

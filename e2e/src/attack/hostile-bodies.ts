@@ -1,6 +1,6 @@
 /** Bodies of 33 MB that somebody might send to keep a replica busy, by what they are made of. */
 const BYTES = 33_000_000;
-const MODEL = '"model":"claude-opus-4-8"';
+const MODEL = '"model":"claude-haiku-4-5"';
 const MESSAGES = `{${MODEL},"max_tokens":10,"messages":`;
 const TEXT = `${MESSAGES}[{"role":"user","content":"`;
 

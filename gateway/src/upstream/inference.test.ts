@@ -141,6 +141,17 @@ describe('the request that the upstream sees', () => {
     expect(ports.size).toBe(1);
   });
 
+  it('has every byte of a large body, however it arrives', async () => {
+    const { url, seen } = await recorder();
+    const gateway = await bed.gateway([url]);
+    const text = Array.from({ length: 90_000 }, (_, i) => `${i} größer`)
+      .join(', ')
+      .slice(0, 900_000);
+    const body = JSON.stringify({ ...HELLO, messages: [{ role: 'user', content: text }] });
+    for (let i = 0; i < 3; i++) expect((await post(gateway, body)).status).toBe(200);
+    expect(seen.map((request) => request.body === body)).toEqual([true, true, true]);
+  });
+
   it('names a model that goes by another name there', async () => {
     const { url, seen } = await recorder();
     const gateway = await bed.gateway([url], {

@@ -100,8 +100,7 @@ class BodyReader {
       if (this.#first !== undefined) append(this.#body, this.#first, 0);
       this.#first = undefined;
     }
-    append(this.#body, chunk, this.#received);
-    this.#received += chunk.length;
+    this.#received += append(this.#body, chunk, this.#received);
   };
 
   readonly #onEnd = (): void => {
@@ -126,12 +125,15 @@ class BodyReader {
 /**
  * Copies a piece to its place. Its own memory is given back at once: it is much, and left to the garbage collector it
  * would bring a full collection about for every hundred large requests.
+ *
+ * @returns how long the piece was: it has no length any more.
  */
-function append(body: Buffer, chunk: Buffer, at: number): void {
+function append(body: Buffer, chunk: Buffer, at: number): number {
   chunk.copy(body, at);
   const { buffer, byteLength } = chunk;
   // Only what belongs to nobody else: small pieces may be cut from shared memory.
   if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
+  return byteLength;
 }
 
 function tooSlow(): ApiError {
