@@ -200,10 +200,17 @@ describe('fallbacks', () => {
     expect(inputTokens).toBe(3 * promptTokens);
     expect(outputTokens).toBe(1000 + 1000 + 50);
     expect(answers).toBe(2);
-    expect(bound({ ...body, tools: [search] })).toMatchObject({
-      webSearches: 3 * 3,
-      serverTokens: 3 * 3 * 1_000_000,
+    const once = bound({ ...hello, tools: [search] });
+    const thrice = bound({ ...body, tools: [search] });
+    expect(thrice).toMatchObject({ webSearches: 3 * 3, serverTokens: 3 * once.serverTokens });
+    // What a fallback writes between its searches, it reads again.
+    const longer = bound({
+      ...body,
+      max_tokens: 50,
+      fallbacks: [{ model: SMALL, max_tokens: 1000 }],
+      tools: [search],
     });
+    expect(longer.serverTokens).toBe(2 * once.serverTokens);
     expect(bound(body, SMALL).inputTokens).toBe(3 * promptTokens);
     expect(bound({ ...body, messages: ['y'.repeat(300_000)] }, SMALL).promptTokens).toBeGreaterThan(300_000);
   });

@@ -78,7 +78,7 @@ export function boundOf(request: BoundRequest, model: string, lowering: Lowering
   }
   let promptRereads = 0;
   if (server.plainSearches > 0 && reads === 1) {
-    const again = againWithResults(server.plainSearches, maxTokens);
+    const again = againWithResults(server.plainSearches, Math.max(maxTokens, ...attempts.ownMaxTokens));
     // In a small window the whole of it may be less.
     if (again.rounds * promptTokens + again.tokens < serverTokens) {
       promptRereads = attempts.count * again.rounds;
