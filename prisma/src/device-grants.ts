@@ -2,6 +2,7 @@ import { bytes, type Database } from './database.ts';
 import { SCHEMA } from './connection.ts';
 import { DuplicateCodeError } from './errors.ts';
 import { identityOf, type IdentityRow } from './identity.ts';
+import { storable, storableKey } from './storable.ts';
 import type {
   DeviceGrant,
   DeviceGrantStore,
@@ -67,11 +68,17 @@ export class PostgresDeviceGrantStore implements DeviceGrantStore {
   }
 
   async create(grant: NewDeviceGrant): Promise<void> {
-    const { deviceCodeHash, userCodeHash, ...rest } = grant;
+    const { deviceCodeHash, userCodeHash, surface, clientAddress, ...rest } = grant;
     try {
       await this.#database.prisma((prisma) =>
         prisma.deviceGrant.create({
-          data: { ...rest, deviceCodeHash: bytes(deviceCodeHash), userCodeHash: bytes(userCodeHash) },
+          data: {
+            ...rest,
+            surface: surface === null ? null : storable(surface),
+            clientAddress: storable(clientAddress),
+            deviceCodeHash: bytes(deviceCodeHash),
+            userCodeHash: bytes(userCodeHash),
+          },
           select: { id: true },
         }),
       );
@@ -139,11 +146,11 @@ export class PostgresDeviceGrantStore implements DeviceGrantStore {
   ): Promise<boolean> {
     return this.#decide(grantId, now, {
       status: 'approved',
-      sub: identity.sub,
+      sub: storableKey(identity.sub),
       provider: identity.provider,
-      email: identity.email,
-      name: identity.name,
-      groups: [...identity.groups],
+      email: identity.email === null ? null : storable(identity.email),
+      name: identity.name === null ? null : storable(identity.name),
+      groups: identity.groups.map(storable),
       idpRefreshTokenSealed: idpRefreshTokenSealed && bytes(idpRefreshTokenSealed),
     });
   }

@@ -15,6 +15,8 @@ export function identityOf({ sub, provider, email, name, groups }: IdentityRow):
 }
 
 /** How an email address is searched for: people are one person whatever the case. */
+export function emailKey(email: string): string;
+export function emailKey(email: string | null): string | null;
 export function emailKey(email: string | null): string | null {
   return email === null ? null : lowerAscii(email);
 }

@@ -7,7 +7,7 @@ export type * from './ledger/usage-types.ts';
 export type * from './ledger/alert-types.ts';
 export type * from './managed/types.ts';
 export type * from './operator/types.ts';
-export { clampRecord } from './ledger/records.ts';
+export { clampAmount, clampRecord, MAX_AMOUNT } from './ledger/amounts.ts';
 export { versionOf } from './ledger/limit-version.ts';
 export { UsageTooOldError } from './ledger/usage-report.ts';
 export { DuplicateCodeError, StoreBusyError, StoreUnavailableError } from './errors.ts';

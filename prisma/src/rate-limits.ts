@@ -1,5 +1,6 @@
 import { SCHEMA } from './connection.ts';
 import type { Database } from './database.ts';
+import { storableKey } from './storable.ts';
 import type { RateLimitStore } from './types.ts';
 
 /** Counts only up to the limit: a flood beyond it writes nothing. */
@@ -25,7 +26,12 @@ export class PostgresRateLimitStore implements RateLimitStore {
     const { startsAt, expiresAt } = windowOf(windowSeconds, now);
     const allowed =
       max > 0 &&
-      (await this.#database.execute(HIT, [key, new Date(startsAt), new Date(expiresAt), max])) === 1;
+      (await this.#database.execute(HIT, [
+        storableKey(key),
+        new Date(startsAt),
+        new Date(expiresAt),
+        max,
+      ])) === 1;
     return { allowed, retryAfterSeconds: allowed ? 0 : secondsUntil(expiresAt, now) };
   }
 
@@ -35,7 +41,10 @@ export class PostgresRateLimitStore implements RateLimitStore {
     now: Date,
   ): Promise<{ allowed: boolean; retryAfterSeconds: number }> {
     const { startsAt, expiresAt } = windowOf(windowSeconds, now);
-    const [counted] = await this.#database.query<{ hits: number }>(COUNTED, [key, new Date(startsAt)]);
+    const [counted] = await this.#database.query<{ hits: number }>(COUNTED, [
+      storableKey(key),
+      new Date(startsAt),
+    ]);
     const allowed = (counted?.hits ?? 0) < max;
     return { allowed, retryAfterSeconds: allowed ? 0 : secondsUntil(expiresAt, now) };
   }

@@ -2,6 +2,7 @@ import { SCHEMA } from './connection.ts';
 import type { Database } from './database.ts';
 import { emailKey, identityOf, type IdentityRow } from './identity.ts';
 import { REVOCATION_CHANNEL, type PostgresRevocationFeed } from './revocation-feed.ts';
+import { storable, storableKey } from './storable.ts';
 import type { Identity, RefreshClaim, Session, SessionStore } from './types.ts';
 
 const CREATE = `
@@ -184,7 +185,9 @@ export class PostgresSessionStore implements SessionStore {
   ): Promise<string[]> {
     const expiresAt = this.#expiryOf(now);
     const [statement, value] =
-      'sub' in user ? [REVOKE_BY_USER('sub'), user.sub] : [REVOKE_BY_USER('email_key'), emailKey(user.email)];
+      'sub' in user
+        ? [REVOKE_BY_USER('sub'), storableKey(user.sub)]
+        : [REVOKE_BY_USER('email_key'), storableKey(emailKey(user.email))];
     const rows = await this.#database.query<{ id: string }>(statement, [now, reason, expiresAt, value]);
     for (const { id } of rows) this.#feed.add(id, expiresAt);
     return rows.map(({ id }) => id);
@@ -194,8 +197,8 @@ export class PostgresSessionStore implements SessionStore {
     const rows = await this.#database.prisma((prisma) =>
       prisma.session.findMany({
         where: {
-          ...(sub !== undefined && { sub }),
-          ...(email !== undefined && { emailKey: emailKey(email) }),
+          ...(sub !== undefined && { sub: storableKey(sub) }),
+          ...(email !== undefined && { emailKey: storableKey(emailKey(email)) }),
         },
         orderBy: [{ refreshedAt: 'desc' }, { id: 'asc' }],
         take: limit,
@@ -219,7 +222,15 @@ export class PostgresSessionStore implements SessionStore {
 
 /** In the order of the columns in CREATE and ROTATE. */
 function identityValues({ sub, provider, email, name, groups }: Identity): unknown[] {
-  return [sub, provider, email, emailKey(email), name, groups];
+  const key = emailKey(email === null ? null : storable(email));
+  return [
+    storableKey(sub),
+    provider,
+    email === null ? null : storable(email),
+    key === null ? null : storableKey(key),
+    name === null ? null : storable(name),
+    groups.map(storable),
+  ];
 }
 
 function sessionOf(row: SessionRow): Session {

@@ -1,5 +1,6 @@
 import { SCHEMA } from '../connection.ts';
 import type { Database } from '../database.ts';
+import { storableJson } from '../storable.ts';
 import type { AlertStore, ClaimedAlert, NewBudgetAlert } from './alert-types.ts';
 
 const ALERTS = `${SCHEMA}.budget_alerts`;
@@ -59,7 +60,7 @@ export class PostgresAlertStore implements AlertStore {
       data,
       deliver,
     }));
-    return this.#database.query(RAISE, [JSON.stringify(rows)]);
+    return this.#database.query(RAISE, [storableJson(rows)]);
   }
 
   async claim({ leaseMs, limit }: { leaseMs: number; limit: number }): Promise<ClaimedAlert[]> {

@@ -10,6 +10,7 @@ import type {
   Resolution,
 } from './increase-request-types.ts';
 import type { LimitContent, LimitWrite } from './limit-types.ts';
+import { sequenceOf } from './sequence.ts';
 import type { BudgetPeriod } from './types.ts';
 
 const COLUMNS = `id, sequence::text, sub, period::text, current_amount::text, requested_amount::text, reason, status,
@@ -105,7 +106,12 @@ export class PostgresIncreaseRequestStore implements IncreaseRequestStore {
 
   async list(page: Parameters<IncreaseRequestStore['list']>[0]): ReturnType<IncreaseRequestStore['list']> {
     const { limit, after, subs, statuses } = page;
-    const values = [limit + 1, after ?? null, subs ?? null, statuses ?? null];
+    const values = [
+      limit + 1,
+      after === undefined ? null : sequenceOf(after).toString(),
+      subs ?? null,
+      statuses ?? null,
+    ];
     const rows = await this.#database.query<Row>(LIST, values);
     const shown = rows.slice(0, limit);
     const next = rows.length > limit ? (shown.at(-1)?.sequence ?? null) : null;

@@ -136,7 +136,7 @@ describe.each(POSTGRES_VERSIONS)('the ledger on PostgreSQL %i', (version) => {
         upstream: null,
         firstByteMs: null,
         durationMs: 12.6,
-        costNanoUsd: 99_999_999_999_999n,
+        costNanoUsd: 9_007_199_254_740_993n,
       });
       await ledger.settle(randomUUID(), { settlements: [{ record, windowIds: [] }], returns: [] });
       const [row] = await postgres.sql(
@@ -145,12 +145,12 @@ describe.each(POSTGRES_VERSIONS)('the ledger on PostgreSQL %i', (version) => {
         [record.id],
       );
       expect(row).toEqual([
-        'half \ufffd, NUL , and "quotes\\"',
+        'half \ufffd, NUL \ufffd, and "quotes\\"',
         record.groups,
         null,
         null,
         13,
-        '99999999999999',
+        '9007199254740993',
         record.admittedAt,
         'complete',
       ]);

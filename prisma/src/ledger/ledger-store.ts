@@ -1,14 +1,17 @@
 import { again } from '../again.ts';
 import { SCHEMA } from '../connection.ts';
 import type { Database } from '../database.ts';
+import { StoreUnavailableError } from '../errors.ts';
 import type { TextRow } from '../gated-query.ts';
 import type { Notifications } from '../notifications.ts';
-import { storable } from '../storable.ts';
+import { storable, storableKey } from '../storable.ts';
+import { clampAmount } from './amounts.ts';
 import { LEASE, LEASE_GATE } from './lease.ts';
 import { recordJson } from './records.ts';
 import { EXPIRED, HEARTBEAT, LEAVE, leaveGate } from './replicas.ts';
 import { CHARGE_GATE, CORRECT, OPEN_GATE, SETTLE, WRITE_OFF, writeOffGate } from './settle.ts';
 import type {
+  BudgetSubject,
   Heartbeat,
   LeaseAnswer,
   LeaseAsk,
@@ -62,9 +65,9 @@ export class PostgresLedgerStore implements LedgerStore {
     if (asks.length === 0) return [];
     const json = asks.map(({ windowId, cap, need, extra }) => ({
       window_id: windowId,
-      cap: String(cap),
-      need: String(within(need)),
-      extra: String(within(extra)),
+      cap: String(clampAmount(cap)),
+      need: String(clampAmount(need)),
+      extra: String(clampAmount(extra)),
     }));
     const rows = await again(() =>
       this.#database.gated(LEASE_GATE, LEASE, [replicaId, JSON.stringify(json)]),
@@ -122,11 +125,19 @@ export class PostgresLedgerStore implements LedgerStore {
   async sweep(): Promise<readonly SweptReplica[]> {
     const expired = await this.#database.query<{ id: string }>(EXPIRED);
     const swept: SweptReplica[] = [];
+    let failure: Error | undefined;
     for (const { id } of expired) {
-      const [row] = await again(() => this.#database.gated(writeOffGate(uuid(id)), WRITE_OFF, [id]));
-      if (row === undefined) continue;
-      swept.push({ replicaId: id, name: row[0]!, abandoned: Number(row[1]), windows: Number(row[2]) });
+      try {
+        const [row] = await again(() => this.#database.gated(writeOffGate(uuid(id)), WRITE_OFF, [id]));
+        if (row === undefined) continue;
+        swept.push({ replicaId: id, name: row[0]!, abandoned: Number(row[1]), windows: Number(row[2]) });
+      } catch (error) {
+        if (error instanceof StoreUnavailableError) throw error;
+        // What one left behind must not keep what the others held.
+        failure = error as Error;
+      }
     }
+    if (failure !== undefined && swept.length === 0) throw failure;
     return swept;
   }
 
@@ -151,14 +162,6 @@ export class PostgresLedgerStore implements LedgerStore {
   }
 }
 
-/** What two of make is still a bigint. */
-const MAX_ASKED = 2n ** 62n - 1n;
-
-/** Nobody gets more than a cap; what is asked beyond it must not leave the range of the column. */
-function within(amount: bigint): bigint {
-  return amount > MAX_ASKED ? MAX_ASKED : amount > 0n ? amount : 0n;
-}
-
 function stateOf([windowId, spent, held]: TextRow): WindowState {
   return { windowId: windowId!, spent: BigInt(spent!), held: BigInt(held!) };
 }
@@ -168,23 +171,33 @@ function settlementJson({ record, windowIds }: Settlement): unknown {
 }
 
 function returnJson({ windowId, amount }: LeaseReturn): unknown {
-  return { window_id: windowId, amount: String(amount) };
+  return { window_id: windowId, amount: String(clampAmount(amount)) };
 }
 
 function windowJson({ subject, ...window }: WindowSpec): unknown {
   return {
     id: window.id,
     subject_kind: subject.kind,
-    subject: storable(
-      subject.kind === 'user' ? subject.sub : subject.kind === 'group_pool' ? subject.group : '',
-    ),
+    subject: subjectName(subject),
     unit: window.unit,
     period: window.period,
-    time_zone: window.timeZone,
+    time_zone: storable(window.timeZone),
     starts_at: window.startsAt,
     ends_at: window.endsAt,
     named_only: window.namedOnly === true,
   };
+}
+
+/** As in usage records, so that they find their windows. */
+function subjectName(subject: BudgetSubject): string {
+  switch (subject.kind) {
+    case 'user':
+      return storableKey(subject.sub);
+    case 'group_pool':
+      return storableKey(subject.group);
+    case 'organization_pool':
+      return '';
+  }
 }
 
 /** Gates are plain text. */

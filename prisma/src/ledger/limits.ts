@@ -27,6 +27,7 @@ import type {
   SpendLimit,
 } from './limit-types.ts';
 import { versionOf } from './limit-version.ts';
+import { sequenceOf } from './sequence.ts';
 import { bumpRevision, lockRevision, onPolicyChange, readRevision, REVISION } from './policy-revision.ts';
 
 /** One row for each limit, or one without a limit: revision and limits are of one moment. */
@@ -152,7 +153,7 @@ export class PostgresLimitStore implements LimitStore {
       prisma.adminAudit.findMany({
         where: {
           action: { startsWith: ACTION_PREFIX },
-          ...(before !== undefined && { sequence: { lt: BigInt(before) } }),
+          ...(before !== undefined && { sequence: { lt: sequenceOf(before) } }),
         },
         orderBy: { sequence: 'desc' },
         take: limit + 1,

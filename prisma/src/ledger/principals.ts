@@ -1,6 +1,6 @@
 import { SCHEMA } from '../connection.ts';
 import { emailKey } from '../identity.ts';
-import { storable } from '../storable.ts';
+import { storable, storableKey } from '../storable.ts';
 import type { PrincipalSighting } from './usage-types.ts';
 
 /** In the order of their keys, so that replicas do not lock each other out. */
@@ -20,12 +20,12 @@ export const TOUCH = `
 export function touchParameter(sightings: readonly PrincipalSighting[]): string {
   return JSON.stringify(
     sightings.map(({ sub, kind, email, name, groups, seenAt }) => ({
-      sub: storable(sub),
+      sub: storableKey(sub),
       kind,
       email: email === null ? null : storable(email),
-      email_key: emailKey(email === null ? null : storable(email)),
+      email_key: email === null ? null : storableKey(emailKey(storable(email))),
       name: name === null ? null : storable(name),
-      groups: groups.map(storable),
+      groups: groups.map(storableKey),
       seen_at: seenAt.toISOString(),
     })),
   );

@@ -1,6 +1,7 @@
 import { SCHEMA } from '../connection.ts';
 import type { Statement } from '../gated-query.ts';
 import { LOCK_CLASS } from '../migrations.ts';
+import { MAX_AMOUNT, MAX_SPENT } from './amounts.ts';
 import { ALL_TOKENS, FRESH_TOKENS, RECORD_COLUMNS, RECORD_FIELDS } from './records.ts';
 import { BY_INDEX, putWindows } from './windows.ts';
 
@@ -60,6 +61,12 @@ const inUnit = (prefix: string): string => `
   CASE w.unit WHEN 'nano_usd' THEN t.${prefix}nano_usd WHEN 'tokens' THEN t.${prefix}tokens
               ELSE t.${prefix}all_tokens END`;
 
+/** What is charged, as a bigint: what an upstream says that it used adds up to no more than a window can count. */
+const charged = (sum: string): string => `greatest(least(${sum}, ${MAX_AMOUNT}), -${MAX_AMOUNT})::bigint`;
+
+/** What is spent of a window in `moves`, after it. */
+const SUM = `greatest(least(spent + charged, ${MAX_SPENT}), 0)`;
+
 /**
  * Everything that a settlement does, in the order in which it takes its locks: records by id, windows by id, each with the
  * replica's lease, notes. Whoever takes several of these takes them in this order, so nobody waits in a circle.
@@ -87,7 +94,7 @@ const settlement = (parts: { batch: string; returns: string }): string => `
             SELECT window_id, false, 0, 0, 0, amount FROM (${parts.returns}) r) p
      GROUP BY window_id ORDER BY window_id),
   moves AS MATERIALIZED (
-    SELECT w.id, w.spent, w.held, ${inUnit('')}::bigint AS charged, coalesce(l.amount, 0) AS leased,
+    SELECT w.id, w.spent, w.held, ${charged(inUnit(''))} AS charged, coalesce(l.amount, 0) AS leased,
            least(coalesce(l.amount, 0), coalesce(${inUnit('named_')}, 0) + t.returned)::bigint AS given
       FROM totals t
      CROSS JOIN LATERAL (
@@ -95,9 +102,7 @@ const settlement = (parts: { batch: string; returns: string }): string => `
       LEFT JOIN LATERAL (
            SELECT l.amount FROM ${LEASES} l
             WHERE l.replica_id = $1::uuid AND l.window_id = w.id FOR NO KEY UPDATE) l ON true),
-  updated AS (${putWindows(
-    `SELECT id, spent + charged, held - given FROM moves WHERE charged <> 0 OR given <> 0`,
-  )}),
+  updated AS (${putWindows(`SELECT id, ${SUM}, held - given FROM moves WHERE charged <> 0 OR given <> 0`)}),
   emptied AS (
     DELETE FROM ${LEASES} WHERE replica_id = $1::uuid
        AND window_id = ANY (ARRAY(SELECT id FROM moves WHERE given > 0 AND given = leased))),
@@ -119,7 +124,7 @@ export const SETTLE: Statement = {
     returns: `SELECT * FROM json_to_recordset($3::json) AS r (window_id uuid, amount bigint)`,
   })},
   forgotten AS (DELETE FROM ${NOTES} WHERE id = ANY (ARRAY(SELECT id FROM batch)))
-  SELECT i.count, m.id, m.spent + m.charged, m.held - m.given, m.leased - m.given
+  SELECT i.count, m.id, ${SUM}, m.held - m.given, m.leased - m.given
     FROM (SELECT count(*) FROM inserted) i LEFT JOIN moves m ON true`,
 };
 
@@ -181,16 +186,16 @@ export const CORRECT: Statement = {
            sum(p.all_tokens - (${ALL_TOKENS('f')})) AS all_tokens
       FROM pairs p JOIN floors f ON f.id = p.record_id GROUP BY p.window_id ORDER BY p.window_id),
   moves AS MATERIALIZED (
-    SELECT w.id, w.spent, w.held, ${inUnit('')}::bigint AS charged
+    SELECT w.id, w.spent, w.held, ${charged(inUnit(''))} AS charged
       FROM differences t
      CROSS JOIN LATERAL (
            SELECT w.id, w.unit, w.spent, w.held FROM ${WINDOWS} w WHERE w.id = t.window_id FOR NO KEY UPDATE) w),
-  updated AS (${putWindows(`SELECT id, spent + charged, held FROM moves WHERE charged <> 0`)}),
+  updated AS (${putWindows(`SELECT id, ${SUM}, held FROM moves WHERE charged <> 0`)}),
   corrected AS (
     UPDATE ${RECORDS} u SET settled_at = clock_timestamp(),
            ${RECORD_COLUMNS.filter((column) => column !== 'id')
              .map((column) => `${column} = f.${column}`)
              .join(', ')}
       FROM fresh f WHERE u.id = f.id)
-  SELECT m.id, m.spent + m.charged, m.held FROM moves m`,
+  SELECT m.id, ${SUM}, m.held FROM moves m`,
 };

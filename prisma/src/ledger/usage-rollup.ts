@@ -5,6 +5,7 @@ import type { Database } from '../database.ts';
 import { LOCK_CLASS } from '../migrations.ts';
 import type { StoreOptions } from '../types.ts';
 import { pause } from '../pause.ts';
+import { MAX_HOUR } from './amounts.ts';
 
 /** How long the records themselves are kept: a monthly window must always be able to be added up again. */
 export const RECORD_RETENTION_DAYS = 62;
@@ -46,7 +47,7 @@ const COUNTED = SUMS.slice(1);
  */
 const byHour = (source: string): string => `
   SELECT hour, sub, ordered AS groups, encode(sha256(convert_to(to_json(ordered)::text, 'UTF8')), 'hex') AS groups_key,
-         model, upstream, ${SUMS.map((name) => `sum(${name})::bigint AS ${name}`).join(', ')}
+         model, upstream, ${SUMS.map((name) => `least(sum(${name}), ${MAX_HOUR})::bigint AS ${name}`).join(', ')}
     FROM (SELECT date_trunc('hour', r.admitted_at, 'UTC') AS hour, r.sub, r.groups,
                  left(r.model, ${NAME_LENGTH}) AS model, left(coalesce(r.upstream, ''), ${NAME_LENGTH}) AS upstream,
                  count(*) AS requests, ${COUNTED.map((name) => `sum(r.${name}) AS ${name}`).join(', ')}
@@ -111,7 +112,7 @@ const ADD_LATE = `
      WHERE r.admitted_at < ${RECORDS_FROM} AND r.settled_at >= $1::timestamptz AND r.settled_at < $2::timestamptz
     RETURNING r.*)
   INSERT INTO ${HOURS} AS h (${COLUMNS}) SELECT ${COLUMNS} FROM (${byHour('taken r')}) late
-  ON CONFLICT (${KEY.join(', ')}) DO UPDATE SET ${SUMS.map((name) => `${name} = h.${name} + excluded.${name}`).join(', ')}`;
+  ON CONFLICT (${KEY.join(', ')}) DO UPDATE SET ${SUMS.map((name) => `${name} = least(h.${name} + excluded.${name}, ${MAX_HOUR})`).join(', ')}`;
 
 /**
  * From here on the hours before `$2` speak for themselves. Records among them that a reader would take for late ones go

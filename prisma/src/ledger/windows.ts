@@ -1,5 +1,6 @@
 import { SCHEMA } from '../connection.ts';
 import type { Statement } from '../gated-query.ts';
+import { MAX_SPENT } from './amounts.ts';
 import { amountOf } from './records.ts';
 
 /**
@@ -94,7 +95,7 @@ export const OPEN_WINDOWS: Statement = {
     INSERT INTO ${SCHEMA}.budget_windows
            (id, subject_kind, subject, unit, period, time_zone, starts_at, ends_at, named_only, spent, held)
     SELECT m.id, m.subject_kind, m.subject, m.unit, m.period, m.time_zone, m.starts_at, m.ends_at, m.named_only,
-           coalesce(s.amount, 0)::bigint, 0
+           least(coalesce(s.amount, 0), ${MAX_SPENT})::bigint, 0
       FROM missing m LEFT JOIN sums s ON s.id = m.id
     RETURNING id, spent, held)
   SELECT id, spent, held FROM opened

@@ -1,7 +1,7 @@
 import { again } from '../again.ts';
 import { SCHEMA } from '../connection.ts';
 import type { Database } from '../database.ts';
-import { storable } from '../storable.ts';
+import { storable, storableKey } from '../storable.ts';
 import type { SettingsClientStore, SettingsFetch } from './types.ts';
 
 /** A client that has not asked for so long is forgotten. Claude Code asks every hour. */
@@ -43,7 +43,7 @@ export class PostgresSettingsClientStore implements SettingsClientStore {
   async record(entries: readonly SettingsFetch[]): Promise<void> {
     const latest = new Map<string, SettingsFetch>();
     for (const entry of entries) {
-      const client = storable(entry.client);
+      const client = storableKey(entry.client);
       const other = latest.get(client);
       if (other === undefined || entry.at >= other.at) latest.set(client, entry);
     }
