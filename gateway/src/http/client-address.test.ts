@@ -1,5 +1,12 @@
+import type { IncomingMessage } from 'node:http';
 import { describe, expect, it } from '@jest/globals';
-import { AddressSet, clientNetwork, normaliseAddress, resolveClientAddress } from './client-address.ts';
+import {
+  AddressSet,
+  clientNetwork,
+  isClientAddressKnown,
+  normaliseAddress,
+  resolveClientAddress,
+} from './client-address.ts';
 
 const trusted = new AddressSet(['10.0.0.0/8', '2001:db8:1::/48', '192.168.1.1']);
 
@@ -73,4 +80,37 @@ it('normaliseAddress gives one spelling', () => {
   expect(normaliseAddress('::ffff:1.2.3.4')).toBe('1.2.3.4');
   expect(normaliseAddress('fe80::1%eth0')).toBe('fe80::1');
   expect(normaliseAddress('2001:DB8:0:0:0:0:0:1')).toBe('2001:db8::1');
+});
+
+describe('isClientAddressKnown', () => {
+  const from = (peer: string, headers: Record<string, string> = {}): IncomingMessage =>
+    ({ socket: { remoteAddress: peer }, headers }) as unknown as IncomingMessage;
+  const none = new AddressSet([]);
+
+  it.each<[string, IncomingMessage, AddressSet, boolean]>([
+    ['a trusted proxy names it', from('10.0.0.1', { 'x-forwarded-for': '203.0.113.7' }), trusted, true],
+    ['a trusted proxy names none', from('10.0.0.1'), trusted, false],
+    [
+      'a trusted proxy names only itself',
+      from('10.0.0.1', { 'x-forwarded-for': '10.9.9.9' }),
+      trusted,
+      false,
+    ],
+    [
+      'a trusted proxy names it in Forwarded',
+      from('10.0.0.1', { forwarded: 'for=203.0.113.7' }),
+      trusted,
+      false,
+    ],
+    ['a stranger connects directly', from('203.0.113.7'), trusted, true],
+    ['a stranger sends a header of proxies', from('203.0.113.7', { via: '1.1 x' }), trusted, false],
+    ['a reserved address connects, without proxies', from('203.0.113.7'), none, false],
+    ['a public address of the internet connects, without proxies', from('93.184.216.34'), none, true],
+    ['a private address connects, without proxies', from('10.1.2.3'), none, false],
+    ['this machine connects, without proxies', from('127.0.0.1'), none, false],
+    ['somebody forwards, without proxies', from('93.184.216.34', { 'x-real-ip': '1.2.3.4' }), none, false],
+    ['a private IPv6 address connects', from('fd00::1'), none, false],
+  ])('when %s', (_, request, proxies, known) => {
+    expect(isClientAddressKnown(request, proxies)).toBe(known);
+  });
 });

@@ -5,7 +5,7 @@ import { contextOf } from '../../http/context.ts';
 import { OAuthError, sendOAuthError } from '../../http/errors.ts';
 import { limited } from '../limits/sign-in-limits.ts';
 import { storeAwayPage, tooManyRequestsPage, unexpectedPage } from '../pages/problems.ts';
-import { answerPage } from './answers.ts';
+import { answerPage, audit } from './answers.ts';
 import { authorizeDevice } from './authorization.ts';
 import type { DeviceDependencies } from './dependencies.ts';
 import { readForm } from './form.ts';
@@ -28,11 +28,12 @@ export function createDeviceRouter(deps: DeviceDependencies): Router {
   const router = express.Router();
   router.post('/oauth/device_authorization', readForm(), authorizeDevice(deps), answerClientError);
   router.head(['/device', '/oauth/callback'], answerHead);
-  const page = limited(deps.limits, 'sign_in_pages', (wait, request, response) =>
+  const page = limited(deps.limits, 'sign_in_pages', (wait, request, response) => {
+    audit(deps, request, 'rate_limited');
     answerPage(deps, request, response, tooManyRequestsPage(wait), {
       headers: { 'retry-after': String(wait) },
-    }),
-  );
+    });
+  });
   router.get('/device', page, verification.show);
   router.post('/device', page, readForm(), verification.submit);
   router.post('/device/deny', page, readForm(), verification.deny);

@@ -66,6 +66,11 @@ describe('one address that asks too often', () => {
       [429, 'temporarily_unavailable', '60'],
       [429, 'temporarily_unavailable', '60'],
     ]);
+    expect(server.events.map(({ event, fields }) => [event, fields['reason'], fields['path']])).toEqual([
+      ['auth.denied', 'rate_limited', '/oauth/token'],
+      ['auth.denied', 'rate_limited', '/oauth/token'],
+      ['auth.denied', 'rate_limited', '/oauth/revoke'],
+    ]);
     for (const { body, headers } of refused) {
       expect(body['error_description']).toContain('wait 60 s');
       expect(headers.get('cache-control')).toBe('no-store');

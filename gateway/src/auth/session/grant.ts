@@ -1,5 +1,6 @@
 import type { RequestContext } from '../../http/context.ts';
 import { OAuthError } from '../../http/errors.ts';
+import type { Audit } from '../../observe/audit.ts';
 import type { OAuthForm } from './oauth-form.ts';
 import type { MintedToken, TokenTooLarge } from './tokens.ts';
 
@@ -26,6 +27,17 @@ export function tokenResponse(minted: MintedToken): TokenResponse {
 export function tokenTooLarge({ message, detail }: TokenTooLarge, context: RequestContext): OAuthError {
   context.log.warn({ request_id: context.id, detail }, 'a token was not minted: it names too many groups');
   return new OAuthError('access_denied', message);
+}
+
+/** A request that was refused before it was known whose it is. */
+export function auditLimited(audit: Audit, { id, clientAddress }: RequestContext, path: string): void {
+  audit('auth.denied', {
+    request_id: id,
+    result: 'denied',
+    reason: 'rate_limited',
+    path,
+    client_ip: clientAddress,
+  });
 }
 
 /** Too many requests from one address: before the store is asked. @param wait In seconds. */

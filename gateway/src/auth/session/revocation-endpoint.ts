@@ -4,7 +4,7 @@ import { contextOf } from '../../http/context.ts';
 import type { Audit } from '../../observe/audit.ts';
 import type { Principal } from '../../principal.ts';
 import type { SignInLimits } from '../limits/sign-in-limits.ts';
-import { tooManyRequests } from './grant.ts';
+import { auditLimited, tooManyRequests } from './grant.ts';
 import { oauthFormOf } from './oauth-form.ts';
 import { InvalidToken, type Tokens } from './tokens.ts';
 import { digest } from '../digest.ts';
@@ -29,7 +29,10 @@ export function revokeToken(deps: RevocationDeps): RequestHandler {
     const form = oauthFormOf(request.headers['content-type'], request.body);
     const token = form.require('token');
     const wait = deps.limits.take('token', clientAddress);
-    if (wait !== undefined) throw tooManyRequests(wait, false);
+    if (wait !== undefined) {
+      auditLimited(deps.audit, contextOf(request), request.path);
+      throw tooManyRequests(wait, false);
+    }
     const now = deps.clock();
 
     const principal = await verified(deps.tokens, token);

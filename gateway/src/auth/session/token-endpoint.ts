@@ -2,9 +2,8 @@ import { Router, type RequestHandler } from 'express';
 import { contextOf } from '../../http/context.ts';
 import { OAuthError } from '../../http/errors.ts';
 import { deviceCodeGrant, DEVICE_CODE_GRANT, type DeviceCodeGrantDeps } from './device-code-grant.ts';
-import { tooManyRequests, type Grant } from './grant.ts';
+import { auditLimited, tooManyRequests, type Grant } from './grant.ts';
 import { answerOAuthFailure } from './oauth-failure.ts';
-import type { SignInLimits } from '../limits/sign-in-limits.ts';
 import { oauthFormOf, readOAuthBody } from './oauth-form.ts';
 import { refreshGrant, type RefreshGrantDeps } from './refresh-grant.ts';
 import { revokeToken, type RevocationDeps } from './revocation-endpoint.ts';
@@ -34,7 +33,7 @@ export function createTokenRouter(deps: TokenRouterDeps): Router {
 
   const router = Router();
   router.get('/.well-known/oauth-authorization-server', serveMetadata(deps.publicUrl, [...grants.keys()]));
-  router.post('/oauth/token', readOAuthBody(), issueToken(grants, deps.limits));
+  router.post('/oauth/token', readOAuthBody(), issueToken(grants, deps));
   router.post('/oauth/revoke', readOAuthBody(), revokeToken(deps));
   router.all(['/oauth/token', '/oauth/revoke'], () => {
     throw new OAuthError('invalid_request', 'This endpoint is asked with POST.', {
@@ -66,7 +65,10 @@ function serveMetadata(publicUrl: string, grantTypes: readonly string[]): Reques
   };
 }
 
-function issueToken(grants: ReadonlyMap<string, Grant>, limits: SignInLimits): RequestHandler {
+function issueToken(
+  grants: ReadonlyMap<string, Grant>,
+  deps: Pick<RevocationDeps, 'limits' | 'audit'>,
+): RequestHandler {
   return async (request, response) => {
     const form = oauthFormOf(request.headers['content-type'], request.body);
     const type = form.get('grant_type');
@@ -76,8 +78,11 @@ function issueToken(grants: ReadonlyMap<string, Grant>, limits: SignInLimits): R
       throw new OAuthError('unsupported_grant_type', `grant_type must be one of: ${known}.`);
     }
     const context = contextOf(request);
-    const wait = limits.take('token', context.clientAddress);
-    if (wait !== undefined) throw tooManyRequests(wait, type === DEVICE_CODE_GRANT);
+    const wait = deps.limits.take('token', context.clientAddress);
+    if (wait !== undefined) {
+      auditLimited(deps.audit, context, request.path);
+      throw tooManyRequests(wait, type === DEVICE_CODE_GRANT);
+    }
     const answer = await grant(form, context);
     response.set({ 'cache-control': 'no-store', pragma: 'no-cache' }).json(answer);
   };
