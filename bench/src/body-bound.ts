@@ -9,10 +9,13 @@ import { conversation } from './load.ts';
 interface Scan {
   readonly fields: object;
   readonly words: object;
+  readonly tools: readonly object[];
+  readonly fallbacks: readonly object[];
 }
 
 interface Request extends Scan {
   readonly body: Buffer;
+  readonly otherModels: readonly object[];
   readonly headers: IncomingHttpHeaders;
 }
 
@@ -56,8 +59,12 @@ function request(bytes: number, extraTools: readonly object[] = []): Request {
       context_management: { edits: [{ type: 'clear_thinking_20251015', keep: 'all' }] },
     }),
   );
-  const { fields, words } = scanBody(body);
-  return { body, fields, words, headers: { 'anthropic-beta': 'claude-code-20250219,effort-2025-11-24' } };
+  return {
+    body,
+    ...scanBody(body),
+    otherModels: [],
+    headers: { 'anthropic-beta': 'claude-code-20250219,effort-2025-11-24' },
+  };
 }
 
 function best(work: () => unknown): number {
