@@ -29,8 +29,8 @@ export interface LeaseDeskDeps {
   readonly ensureAlive: () => Promise<boolean>;
   /** Whether this one window has enough for it right now. */
   readonly fits: (need: WindowNeed) => boolean;
-  /** What a request got in part, in these windows, is not needed after all. */
-  readonly onRefused: (accounts: Iterable<Account>) => void;
+  /** What is at hand in these windows is needed by nobody here: another replica may be short of it. */
+  readonly relax: (accounts: Iterable<Account>) => void;
   /** A call failed, and may have been carried out all the same. */
   readonly onUncertain: (error: unknown, accounts: readonly Account[]) => void;
   /** Whether the error says that PostgreSQL is away. Any other is an answer. */
@@ -202,6 +202,8 @@ export class LeaseDesk {
       else if (hasFailed) this.#end(waiter, { state: 'failed' });
       else if (waiter.awaited.size === 0) this.#decide(waiter, asked, at);
     }
+    // Recalled while it was on its way here: nobody asks a second time for some while.
+    this.#deps.relax(accounts);
   }
 
   /**
@@ -293,7 +295,7 @@ export class LeaseDesk {
       return { window: need.window, available, spent: account.spent + account.unsettled };
     });
     this.#end(waiter, { state: 'short', shortages });
-    this.#deps.onRefused(waiter.wanted.keys());
+    this.#deps.relax(waiter.wanted.keys());
   }
 
   /** It would fit if other replicas held nothing, and if what is on its way back had arrived. */

@@ -219,6 +219,25 @@ describe('several replicas', () => {
     one.release(first);
   });
 
+  it('gives back at once what was recalled while it was on its way here', async () => {
+    const one = await replica(0, {
+      wrap: (store) => ({
+        lease: async (id, asks) => {
+          const answer = await store.lease(id, asks);
+          await sleep(100);
+          return answer;
+        },
+      }),
+    });
+    const two = await replica(1);
+    const window = pool();
+    const small = one.hold(randomUUID(), [need(window, 100n, 10n)]);
+    while ((await state(window)).held <= 10n) await sleep(5);
+    // All but the small one: its replica has more than that, and does not know it yet.
+    expect(await two.hold(randomUUID(), [need(window, 100n, 90n)])).toMatchObject({ state: 'held' });
+    one.release(heldOf(await small));
+  });
+
   it('tells a request that is too large what it could have if others gave back what they have idle', async () => {
     const [one, two] = [await replica(0), await replica(1)];
     const window = pool();

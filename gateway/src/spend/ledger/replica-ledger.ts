@@ -104,7 +104,7 @@ export class ReplicaLedger implements Ledger {
       tryHold: (id, needs) => this.#tryHold(id, needs),
       accountOf: (need) => this.#leases.of(need),
       fits: (need) => this.#fits(this.#leases.of(need), need.amount, this.#now()),
-      onRefused: (accounts) => {
+      relax: (accounts) => {
         for (const account of accounts) this.#leases.relax(account);
       },
       ensureAlive: async () => this.#liveness.fresh || (await this.#liveness.renew()),
