@@ -99,6 +99,11 @@ export const spend = z
       .max(1_000_000)
       .default(1024)
       .describe('Least max_tokens of a request whose output is shortened to what is left of a limit.'),
+    maxWait: duration('0s', '1m')
+      .default('20s')
+      .describe(
+        'How long a request waits for what other requests in flight hold of a limit; after that it is answered a 429 that clients repeat within seconds.',
+      ),
     abandonedRead: duration('0s', '10m')
       .default('1m')
       .describe(

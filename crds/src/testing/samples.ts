@@ -253,6 +253,7 @@ const everything: ClaudeGatewaySpecInput = {
   spend: {
     failurePolicy: 'Closed',
     minOutputTokens: 2048,
+    maxWait: '10s',
     abandonedRead: '2m',
     warnAtPercent: [50, 90],
     blockedMessage: 'Ask in #claude.',

@@ -32,6 +32,7 @@ export function enforcement(spec: SpecField): Content {
   return new Part(field, {
     fail_closed_on_error: field.at('failurePolicy').as((policy) => policy === 'Closed'),
     min_output_tokens: field.at('minOutputTokens'),
+    max_wait_ms: seconds(field.at('maxWait')).as((length) => length * 1000),
     abandoned_read_ms: seconds(field.at('abandonedRead')).as((length) => length * 1000),
     warn_at_percent: field
       .at('warnAtPercent')
