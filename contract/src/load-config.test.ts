@@ -194,6 +194,14 @@ describe('a valid file', () => {
       },
       'workload_identity[0].jwks_url',
     ],
+    [
+      'a group of administrators that two providers may name',
+      {
+        oidc: '[{ name: a, issuer: "https://a.example", client_id: c, client_secret: s }, { name: b, issuer: "https://b.example", client_id: c, client_secret: s }]',
+        admin: '{ admin_groups: [finops] }',
+      },
+      'admin.admin_groups',
+    ],
     ['a shell default', { login_notice: '"${TEAM:-none}"' }, 'login_notice'],
     [
       'a setting that is not known',

@@ -150,6 +150,21 @@ describe('an invalid file', () => {
       { path: 'oidc[1].name', message: 'names must be unique' },
     ],
     [
+      'a prefix of groups that begins with another one',
+      {
+        oidc: `[${idp('name: a, groups_prefix: p/')}, ${idp('name: b, groups_prefix: p/x/')}, ${idp('name: c, groups_prefix: p/')}]`,
+      },
+      {
+        path: 'oidc[1].groups_prefix',
+        message: expect.stringContaining('begins with the groups_prefix of a'),
+      },
+    ],
+    [
+      'a prefix of groups with a blank',
+      { oidc: idp('groups_prefix: "our partners/"') },
+      { path: 'oidc.groups_prefix', message: 'must not contain white space' },
+    ],
+    [
       'providers as text',
       { oidc: 'okta' },
       { path: 'oidc', message: 'must be one identity provider or a list of them', found: '"okta"' },

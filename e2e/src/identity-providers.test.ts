@@ -1,5 +1,6 @@
 import { startIdentityProvider, type RunningIdentityProvider } from '@claude-gateway/dev';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import type { GatewayDocument } from './harness/gateway-process.ts';
 import { formsOf, HttpSession } from './harness/http-session.ts';
 import { authorizeDevice, poll, postToken, tokensOf } from './harness/sign-in.ts';
 import { startStack, type Stack } from './harness/stack.ts';
@@ -7,13 +8,23 @@ import { startStack, type Stack } from './harness/stack.ts';
 let stack: Stack;
 let partners: RunningIdentityProvider;
 
+const SECRET = 'a-client-secret-at-the-partners-provider';
+
+const PARTNERS = (): Record<string, unknown> => ({
+  name: 'partners',
+  label: 'Partners',
+  issuer: partners.issuer,
+  client_id: 'gateway',
+  client_secret: SECRET,
+  scopes: ['openid', 'profile', 'email', 'offline_access', 'groups'],
+});
+
 /** One gateway, two issuers: the company's own, and one of its partners. */
 beforeAll(async () => {
   stack = await startStack();
-  const secret = 'a-client-secret-at-the-partners-provider';
   partners = await startIdentityProvider({
     clients: [
-      { client_id: 'gateway', client_secret: secret, redirect_uris: [`${stack.url}/oauth/callback`] },
+      { client_id: 'gateway', client_secret: SECRET, redirect_uris: [`${stack.url}/oauth/callback`] },
     ],
     users: [
       {
@@ -23,24 +34,20 @@ beforeAll(async () => {
         emailVerified: true,
         groups: ['contractors'],
       },
+      {
+        sub: 'mallory',
+        name: 'Mallory Partner',
+        email: 'mallory@partner.example',
+        emailVerified: true,
+        groups: ['platform-finops', 'ops', ...Array.from({ length: 5000 }, (_, i) => `partner-team-${i}`)],
+      },
     ],
   });
-  const scopes = ['openid', 'profile', 'email', 'offline_access', 'groups'];
   const document = stack.document();
   const [gateway] = stack.replicas;
   gateway?.reconfigure({
     ...document,
-    oidc: [
-      { name: 'corp', label: 'Corp staff', ...(document['oidc'] as object) },
-      {
-        name: 'partners',
-        label: 'Partners',
-        issuer: partners.issuer,
-        client_id: 'gateway',
-        client_secret: secret,
-        scopes,
-      },
-    ],
+    oidc: [{ name: 'corp', label: 'Corp staff', ...(document['oidc'] as object) }, PARTNERS()],
   });
   await gateway?.until((line) => line['msg'] === 'configuration reloaded');
 }, 120_000);
@@ -51,7 +58,8 @@ afterAll(async () => {
 
 async function signInWith(
   provider: string,
-): Promise<{ email: string; sub: string; groups: string[]; refreshToken: string }> {
+  user = 'alice',
+): Promise<{ email: string; sub: string; groups: string[]; refreshToken: string; accessToken: string }> {
   const device = await authorizeDevice(stack.url);
   const browser = new HttpSession();
   const page = await browser.get(device.verification_uri_complete);
@@ -60,7 +68,7 @@ async function signInWith(
   if (form === undefined || button === undefined) throw new Error(`no button for ${provider}:\n${page.body}`);
   const atProvider = await browser.submit(page, form, {}, button);
   const [people] = formsOf(atProvider);
-  const alice = people?.buttons.find(({ name, value }) => name === 'user' && value === 'alice');
+  const alice = people?.buttons.find(({ name, value }) => name === 'user' && value === user);
   if (people === undefined || alice === undefined) throw new Error(`no people:\n${atProvider.body}`);
   expect((await browser.submit(atProvider, people, {}, alice)).status).toBe(200);
   const tokens = await tokensOf(await poll(stack.url, device));
@@ -69,7 +77,7 @@ async function signInWith(
     sub: string;
     groups: string[];
   };
-  return { ...claims, refreshToken: tokens.refreshToken ?? '' };
+  return { ...claims, refreshToken: tokens.refreshToken ?? '', accessToken: tokens.accessToken };
 }
 
 it('offers a choice, and keeps people of the same name at two providers apart', async () => {
@@ -89,3 +97,49 @@ it('asks each provider about its own people when they refresh', async () => {
   expect(await refresh(partner.refreshToken)).toBe(401);
   expect(await refresh(staff.refreshToken)).toBe(200);
 });
+
+it('makes no administrator of whoever another provider puts into a group of that name', async () => {
+  const [gateway] = stack.replicas;
+  const before = stack.document();
+  const settings = (namedLater: readonly string[]): GatewayDocument => ({
+    ...before,
+    session: { ...(before['session'] as object), groups: 'named' },
+    admin: { admin_groups: ['platform-finops', ...namedLater] },
+    oidc: [
+      { name: 'corp', label: 'Corp staff', ...(before['oidc'] as object) },
+      { ...PARTNERS(), groups_prefix: 'partners/' },
+    ],
+  });
+  const reloaded = async (document: GatewayDocument): Promise<void> => {
+    const reloads = (): number =>
+      gateway?.lines.filter((line) => line['msg'] === 'configuration reloaded').length ?? 0;
+    const seen = reloads();
+    gateway?.reconfigure(document);
+    await gateway?.until(() => reloads() > seen);
+  };
+  await reloaded(settings([]));
+
+  const limits = async (token: string): Promise<number> =>
+    (
+      await fetch(`${stack.url}/v1/organizations/spend_limits`, {
+        headers: { authorization: `Bearer ${token}` },
+      })
+    ).status;
+  const carol = await signInWith('corp', 'carol');
+  expect(carol.groups).toEqual(['platform-finops']);
+  expect(await limits(carol.accessToken)).toBe(200);
+
+  // In 5,002 groups, of which no rule names one: a token of all of them could not be sent.
+  const mallory = await signInWith('partners', 'mallory');
+  expect(mallory.groups).toEqual([]);
+  expect(await limits(mallory.accessToken)).toBe(401);
+
+  // Named later: from the next refresh on.
+  await reloaded(settings(['partners/ops']));
+  const response = await postToken(stack.url, {
+    grant_type: 'refresh_token',
+    refresh_token: mallory.refreshToken,
+  });
+  const { accessToken } = await tokensOf(response);
+  expect(await limits(accessToken)).toBe(200);
+}, 60_000);
