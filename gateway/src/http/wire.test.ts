@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createApp } from './app.ts';
 import { ApiError, sendApiError, unauthenticated } from './errors.ts';
 import type { RequestHandler } from './listener.ts';
+import { logWhenAnswered } from './request-log.ts';
 import { listen, rawClient, stopListening, type RawClient } from './testing/listening.ts';
 
 afterEach(stopListening);
@@ -115,6 +116,19 @@ describe('targets and methods', () => {
     const text = await exchange(port, `${line}\r\n${END}`);
     expect(statusOf(text)).toBe(status);
     expect(JSON.stringify(lines) + text).not.toContain('secret');
+  });
+
+  it('a log line has the path as it came, without its query, also below a mounted router', async () => {
+    const inner = Router().use((_request, response) => void response.send('answered in a router below'));
+    const mounted = createApp([Router().use('/mounted', inner)]);
+    const { url, lines } = await listen((request, response, context) => {
+      logWhenAnswered(request, response, context);
+      mounted(request, response);
+    });
+    await (await fetch(`${url}/mounted/a%2Fb%20c//d?token=secret`)).text();
+    while (lines.length === 0) await sleep(5);
+    expect(lines).toMatchObject([{ path: '/mounted/a%2Fb%20c//d', status: 200 }]);
+    expect(JSON.stringify(lines)).not.toContain('secret');
   });
 
   it('an upgrade is not made, and the request is served', async () => {
