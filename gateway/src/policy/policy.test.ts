@@ -222,3 +222,18 @@ describe('warnings', () => {
     expect(warningsOf(...policies)).toEqual([expect.stringMatching(sentence)]);
   });
 });
+
+it('takes no domain for another one that only Unicode spells alike, and says which groups it names', () => {
+  const source = load({
+    managed: {
+      policies: [
+        { match: { email_domain: 'Kelvin.example' }, cli: { model: 'a' } },
+        { match: { groups: ['eng'] }, cli: { model: 'b' } },
+      ],
+    },
+  });
+  const policy = compilePolicy(source, OPTIONS);
+  expect(policy.settingsFor(person([], 'polly@KELVIN.example')).state).toBe('served');
+  expect(policy.settingsFor(person([], 'polly@\u212Aelvin.example')).state).toBe('no_policy');
+  expect(['eng', 'all'].filter((group) => policy.namesGroup(group))).toEqual(['eng']);
+});

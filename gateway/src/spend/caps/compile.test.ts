@@ -381,3 +381,17 @@ it('lets limits that name no thresholds warn at those of the configuration', () 
   const caps = compile(limits, { ...MIN, warnAtPercent: [80, 90] }).resolve(ADA, AT);
   expect(caps.map((cap) => cap.limit.warnAtPercent).sort()).toEqual([[50], [80, 90]]);
 });
+
+it('takes no address for another one that only Unicode spells alike', () => {
+  const limits = [limit(user('Kim@X.example'), 5n), limit(ORGANIZATION, 1n)];
+  const holder = (email: string): CapHolder => ({ sub: 'somebody', email, groups: [] });
+  expect(applied(limits, MIN, holder('kim@x.example'))).toEqual(['user 5']);
+  // U+212A (KELVIN SIGN), which Unicode writes as k in lower case.
+  expect(applied(limits, MIN, holder('\u212Aim@x.example'))).toEqual(['organization 1']);
+  expect(applied(limits, MIN, { sub: '\u212Aim@x.example', groups: [] })).toEqual(['organization 1']);
+});
+
+it('says which groups it names', () => {
+  const caps = compile([limit(group('eng'), 5n), pool(group('ops'), 9n)]);
+  expect(['eng', 'ops', 'all'].filter((name) => caps.namesGroup(name))).toEqual(['eng', 'ops']);
+});
