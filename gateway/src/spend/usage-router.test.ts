@@ -70,7 +70,7 @@ async function spend(cents: number, at: Date = NOW): Promise<void> {
   });
   try {
     const admitted = await bed.admit(callOf({ principal, maxTokens: 1 }));
-    answer(admitted, { input_tokens: 0, output_tokens: cents * 400 });
+    answer(admitted, { input_tokens: 0, output_tokens: Math.round(cents * 400) });
   } finally {
     await bed.ledger.close(5_000);
   }
