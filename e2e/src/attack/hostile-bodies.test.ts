@@ -69,16 +69,13 @@ it.each(Object.keys(HOSTILE_BODIES))(
   'a body of 33 MB of %s does not keep the replica from others',
   async (name) => {
     const body = HOSTILE_BODIES[name]?.() ?? Buffer.alloc(0);
-    for (const path of ['/v1/messages', '/v1/messages/count_tokens']) {
-      let best = Infinity;
-      for (let i = 0; i < TRIES && best >= MOST_MS; i++) {
-        await longestPause();
-        const status = await send(body, path);
-        expect(status).toBeLessThan(500);
-        best = Math.min(best, await longestPause());
-      }
-      expect({ path, best }).toEqual({ path, best: Math.min(best, MOST_MS) });
+    let best = Infinity;
+    for (let i = 0; i < TRIES && best >= MOST_MS; i++) {
+      await longestPause();
+      expect(await send(body, '/v1/messages')).toBeLessThan(500);
+      best = Math.min(best, await longestPause());
     }
+    expect(best).toBeLessThan(MOST_MS);
   },
   60_000,
 );

@@ -101,7 +101,7 @@ export type ScanFailure =
 /** Levels of nesting. The API itself takes a few hundred at most. */
 const MAX_DEPTH = 1000;
 /** Values and members in a body. A conversation that fills the largest context window has some ten thousand. */
-const MAX_VALUES = 500_000;
+const MAX_VALUES = 250_000;
 /** Members at the top level, where the API knows some thirty. */
 const MAX_TOP_LEVEL_MEMBERS = 200;
 /** Tools that run at the upstream, entries of `fallbacks`, and tools in messages, each. */

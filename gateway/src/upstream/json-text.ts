@@ -21,12 +21,14 @@ export function wordsBelow(body: Buffer): Int32Array {
 }
 
 export function skipSpace(body: Buffer, at: number): number {
+  const { length } = body;
   let i = at;
-  for (;;) {
-    const c = body[i];
-    if (c !== 0x20 && c !== 0x0a && c !== 0x0d && c !== 0x09) return i;
+  while (i < length) {
+    const c = body[i] ?? 0;
+    if (c > 0x20 || (c !== 0x20 && c !== 0x0a && c !== 0x0d && c !== 0x09)) return i;
     i++;
   }
+  return i;
 }
 
 /**
