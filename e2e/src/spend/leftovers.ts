@@ -30,7 +30,7 @@ export function cheapAsk(index: number, bytes: number, maxTokens: number): Ask {
 /**
  * What has to be left for a {@link cheapAsk} to be let through, in a budget's unit.
  *
- * @param counted What the upstream counts its input to be.
+ * @param counted What its input counts as, see {@link spendToTheEnd}.
  */
 export function leastFor(ask: Ask, counted: number, unit: Budget['unit']): bigint {
   const input = BigInt(
@@ -58,7 +58,7 @@ export function smallAnswer(): AnswerPlan {
 /**
  * Asks for less and less until not even the smallest request is let through.
  *
- * @returns that request, and what the upstream counts its input to be.
+ * @returns that request, and what its input counts as: the upstream's count, and the bytes that it is not asked to count.
  * @throws Error when there is no end to it, or something else than a refusal comes.
  */
 export async function spendToTheEnd(
@@ -74,11 +74,18 @@ export async function spendToTheEnd(
     const got = await storm.ask(random.pick(storm.fleet.replicas), developer, ask, answer);
     if (got.status === 200) continue;
     if (got.status !== 429) throw new Error(`asked for little, got ${got.status}: ${got.body}`);
-    if (maxTokens === 1 && bytes === 1) return { ask, counted: answer.tokens.input };
+    if (maxTokens === 1 && bytes === 1) return { ask, counted: answer.tokens.input + uncountedBytes(ask) };
     maxTokens = Math.max(1, Math.floor(maxTokens / 3));
     bytes = Math.max(1, Math.floor(bytes / 3));
   }
   throw new Error(`${developer.sub} still spends after ${PATIENCE} requests`);
+}
+
+/** Of the members that counting does not take. */
+function uncountedBytes(ask: Ask): number {
+  const body = bodyOf(ask);
+  const { model, messages } = JSON.parse(body.toString()) as Record<string, unknown>;
+  return body.length - Buffer.byteLength(JSON.stringify({ model, messages }));
 }
 
 /** What is left in each budget that is in force now. */

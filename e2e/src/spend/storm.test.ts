@@ -74,7 +74,7 @@ describe(`a storm with everything that can go wrong (seed ${SEED})`, () => {
       expect(left.filter(({ budget, left }) => left < leastFor(ask, counted, budget.unit))).not.toEqual([]);
       expect(left.filter(({ left }) => left < 0n)).toEqual([]);
     }
-  }, 120_000);
+  }, 240_000);
 
   it('admits what fits to the last nano-dollar, wherever it is asked', async () => {
     // Somebody for whom only a cap of their own counts, raised to a few cents more than they have spent.
@@ -127,7 +127,7 @@ describe(`a storm with everything that can go wrong (seed ${SEED})`, () => {
     expect(await storm.observer.untilQuiet(40_000)).toEqual([]);
     expect(await disagreements(storm.observer)).toEqual([]);
     expect(recordFindings(storm, await storm.observer.records())).toEqual([]);
-  }, 120_000);
+  }, 240_000);
 });
 
 describe(`a storm in which only the caps are in the way (seed ${SEED})`, () => {
@@ -153,7 +153,7 @@ describe(`a storm in which only the caps are in the way (seed ${SEED})`, () => {
     } finally {
       await storm.stop();
     }
-  }, 120_000);
+  }, 240_000);
 });
 
 describe('these tests can fail', () => {
@@ -172,7 +172,7 @@ describe('these tests can fail', () => {
     } finally {
       await storm.stop();
     }
-  }, 120_000);
+  }, 240_000);
 });
 
 /** Adds up what the upstream has sent, at every piece that it sends, and notes who is above a cap. */
