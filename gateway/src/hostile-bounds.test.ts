@@ -8,7 +8,7 @@ import { serverToolsOf } from './spend/bound/server-tools.ts';
 import { createPriceBook } from './spend/prices/price-book.ts';
 import { ratesOfCall } from './spend/prices/rates-of-call.ts';
 import { seededBelow } from './testing/random.ts';
-import { understand } from './upstream/received-body.ts';
+import { scanBody } from './upstream/body-scanner.ts';
 
 /** What nobody means, as JSON text. */
 const VALUES = [
@@ -64,8 +64,12 @@ function hostileBody(random: (below: number) => number): string {
   return `{"model":"m"${members.map((member) => `,${member}`).join('')}}`;
 }
 
+/** Also of bodies that are refused before a bound is asked for. */
 function requestOf(text: string): BoundRequest {
-  return { ...understand(Buffer.from(text)), otherModels: [], headers: {} };
+  const body = Buffer.from(text);
+  const scan = scanBody(body);
+  if (typeof scan === 'string') throw new Error(`${scan}: ${text}`);
+  return { ...scan, body, otherModels: [], headers: {} };
 }
 
 /** Whatever PostgreSQL and BigInt can take. */

@@ -230,6 +230,53 @@ describe('scanBody', () => {
     expect(scanned(body)).toEqual(parsed(body));
   });
 
+  it.each([
+    ['{"model":"a","max_tokens":1,"temperature":1,"stop_sequences":[],"metadata":{"Model":1}}', undefined],
+    ['{"model":"a","Max_Tokens":9}', 'max_tokens'],
+    ['{"model":"a","maxTokens":9}', 'max_tokens'],
+    ['{"model":"a","max__tokens":9}', 'max_tokens'],
+    ['{"model":"a","max_to\\u004bens":9}', 'max_tokens'],
+    ['{"model":"a","max_to\\u212aens":9}', 'max_tokens'],
+    ['{"model":"a","ſpeed":"fast"}', 'speed'],
+    ['{"model":"a","max_toKens":9}', 'max_tokens'],
+    ['{"model":"a","th\\u0131n\\u212aİng":{}}', 'thinking'],
+    ['{"model":"a","max_tokensа":1,"😀peed":1,"\\nspeed":1}', undefined],
+    ['{"model":"a","Fallbacks":[]}', 'fallbacks'],
+    ['{"tools":[{"name":"n"},{"type":"x","Max_Uses":9}]}', 'tools.1.max_uses'],
+    ['{"tools":[{"type":"x","\\u004dODEL":"b"}]}', 'tools.0.model'],
+    ['{"fallbacks":[{"model":"a","maxtokens":9}]}', 'fallbacks.0.max_tokens'],
+    ['{"tools":[{"name":"n","input_schema":{"Type":"object"}}]}', undefined],
+    ['{"messages":[{"content":[{"type":"tool_definition","definition":{"Type":"x"}}]}]}', undefined],
+  ])('%s: has a member in another spelling', (text, misspelled) => {
+    expect(scanBody(Buffer.from(text))).toMatchObject({ misspelled });
+  });
+
+  it.each([
+    ['{"MODEL":"b"}', 'MODEL'],
+    ['{"fallbackModel":"b"}', 'fallbackModel'],
+    ['{"fallback_\\u004dodel":"b"}', 'fallback_\\u004dodel'],
+  ])('%s: may name a model', (text, namesModel) => {
+    expect(scanBody(Buffer.from(text))).toMatchObject({ namesModel });
+  });
+
+  it.each([
+    ['{"tools":null,"fallbacks":null}', undefined],
+    ['{"tools":[],"fallbacks":[]}', undefined],
+    ['{"tools":[{}],"fallbacks":"default"}', undefined],
+    ['{"fallbacks":[{"model":"a"},{"max_tokens":1,"model":"b"}]}', undefined],
+    ['{"tools":{"a":{"type":"advisor_20260301","model":"b"}}}', 'tools'],
+    ['{"tools":["advisor_20260301"]}', 'tools.0'],
+    ['{"tools":[{},[{"type":"advisor_20260301","model":"b"}]]}', 'tools.1'],
+    ['{"fallbacks":["b"]}', 'fallbacks.0'],
+    ['{"fallbacks":[{"model":"a"},["b"]]}', 'fallbacks.1'],
+    ['{"fallbacks":[{"model":"a"},null]}', 'fallbacks.1'],
+    ['{"fallbacks":[{"model":"a"},{}]}', 'fallbacks.1'],
+    ['{"fallbacks":[{"model":"a"},{"max_tokens":1}]}', 'fallbacks.1'],
+    ['{"fallbacks":[{"model":"a","fallbacks":[{"model":"b"}]}]}', 'fallbacks.0'],
+  ])('%s: what cannot be looked at', (text, unreadable) => {
+    expect(scanBody(Buffer.from(text))).toMatchObject({ unreadable });
+  });
+
   it('knows when a member it reads stands there twice, however it is spelled', () => {
     expect(scanBody(Buffer.from('{"model":"a","stream":true}'))).toMatchObject({ doubled: undefined });
     expect(scanBody(Buffer.from('{"x":1,"x":2}'))).toMatchObject({ doubled: undefined });

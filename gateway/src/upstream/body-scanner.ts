@@ -9,7 +9,7 @@
  * limits, far beyond what clients send, which keep the work per byte the same whatever the body.
  */
 import { skipLongString, skipScalar, skipSpace, wordsBelow } from './json-text.ts';
-import { findName, nameAt, nameTable } from './member-names.ts';
+import { findName, foldedNameAt, foldedNames, nameAt, nameTable } from './member-names.ts';
 
 // Not imported: the engine reads an imported constant anew each time, which is a tenth of all that a scan takes.
 const QUOTE = 0x22;
@@ -18,6 +18,7 @@ const COLON = 0x3a;
 const OPEN_BRACKET = 0x5b;
 const BACKSLASH = 0x5c;
 const CLOSE_BRACKET = 0x5d;
+const LOWER_N = 0x6e;
 const LOWER_U = 0x75;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
@@ -49,6 +50,7 @@ const FIELDS = [
 ] as const;
 export type BodyField = (typeof FIELDS)[number];
 const FIELD_KEYS = nameTable(FIELDS);
+const FOLDED_FIELDS = foldedNames(FIELDS);
 
 /** Strings that are counted wherever they stand, as a member's name or as a value: they tell what input may cost. */
 const WORDS = ['1h', 'url', 'image', 'file_id', 'document', 'cache_control', 'tool_reference'] as const;
@@ -65,6 +67,7 @@ export interface Span {
 const PART_MEMBERS = ['type', 'model', 'max_uses', 'max_tokens', 'speed'] as const;
 export type PartMember = (typeof PART_MEMBERS)[number];
 const PART_KEYS = nameTable(PART_MEMBERS);
+const FOLDED_PART_MEMBERS = foldedNames(PART_MEMBERS);
 
 /** A part of the request that may ask for work of its own: a tool that says its type, or an entry of `fallbacks`. */
 export interface RequestPart {
@@ -81,6 +84,16 @@ export interface ScannedBody {
    * may disagree on which of them counts.
    */
   readonly doubled: string | undefined;
+  /**
+   * A member that is looked for, by its path, in a spelling of its own (`Model`, `maxTokens`): not the same to the
+   * gateway, and the same to parsers that ignore case or underscores.
+   */
+  readonly misspelled: string | undefined;
+  /**
+   * What cannot be looked at, by its path: tools that are no list, an entry of `tools` or `fallbacks` that is no object, and
+   * a fallback that does not name one model.
+   */
+  readonly unreadable: string | undefined;
   /**
    * A top-level member that is not known and has `model` in its name, or has a member of that name within: it may
    * choose a model that the policy does not get to see.
@@ -192,6 +205,8 @@ class Scanner {
   };
   #values = 0;
   #doubled: string | undefined;
+  #misspelled: string | undefined;
+  #unreadable: string | undefined;
   /** How many members are called `model`, at any depth. */
   #models = 0;
   #definesTools = false;
@@ -230,6 +245,8 @@ class Scanner {
       const mayChoose = this.#models > models && !MAY_SAY_MODEL.has(name);
       if (mayChoose || (name === undefined && hasModelInName(body, keyStart, keyEnd))) {
         namesModel ??= body.toString('utf8', keyStart + 1, Math.min(keyEnd - 1, keyStart + 65));
+      } else if (name === undefined) {
+        this.#misspelled ??= foldedNameAt(body, keyStart, keyEnd, FOLDED_FIELDS);
       }
       return valueEnd;
     });
@@ -239,6 +256,8 @@ class Scanner {
     return {
       fields,
       doubled: this.#doubled,
+      misspelled: this.#misspelled,
+      unreadable: this.#unreadable,
       namesModel,
       tools: this.#tools,
       fallbacks: this.#fallbacks,
@@ -317,12 +336,23 @@ class Scanner {
   /** Steps over the list of tools or of fallbacks and keeps what its entries have that matters. */
   #parts(at: number, list: string, into: RequestPart[]): number {
     const body = this.#body;
-    if (body[at] !== OPEN_BRACKET) return this.skipValue(at);
+    const isFallbacks = into === this.#fallbacks;
+    if (body[at] !== OPEN_BRACKET) {
+      // Fallbacks may be the upstream's choice.
+      if (body[at] !== LOWER_N && !isFallbacks) this.#unreadable ??= list;
+      return this.skipValue(at);
+    }
     let i = skipSpace(body, at + 1);
     if (body[i] === CLOSE_BRACKET) return i + 1;
     for (let index = 0; ; index++) {
-      i = body[i] === OPEN_BRACE ? this.#part(i, list, index, into) : this.skipValue(i);
+      const isObject = body[i] === OPEN_BRACE;
+      const models = this.#models;
+      i = isObject ? this.#part(i, list, index, into) : this.skipValue(i);
       if (i === -1) return -1;
+      const isRead = isFallbacks
+        ? this.#models === models + 1 && into.at(-1)?.members.model !== undefined
+        : isObject;
+      if (!isRead) this.#unreadable ??= `${list}.${index}`;
       i = skipSpace(body, i);
       const next = body[i];
       if (next === CLOSE_BRACKET) return i + 1;
@@ -344,6 +374,11 @@ class Scanner {
         found ??= {};
         if (found[name] !== undefined) this.#doubled ??= `${path()}.${name}`;
         found[name] = { keyStart, start, end: valueEnd };
+      }
+      // What goes by that name in a message may be data.
+      if (name === undefined && index !== undefined && this.#misspelled === undefined) {
+        const meant = foldedNameAt(body, keyStart, keyEnd, FOLDED_PART_MEMBERS);
+        if (meant !== undefined) this.#misspelled = `${path()}.${meant}`;
       }
       return valueEnd;
     });
@@ -436,6 +471,6 @@ function isWithin(offset: number, span: Span | undefined): boolean {
 /** Whether a member's name speaks of models (`fallback_model`), in whatever spelling. No member has a longer one. */
 function hasModelInName(body: Buffer, start: number, end: number): boolean {
   if (end - start > FIELD_KEYS.longest) return false;
-  const text = body.toString('latin1', start, end);
-  return (text.includes('\\') ? String(JSON.parse(text)) : text).includes('model');
+  const text = body.toString('utf8', start, end);
+  return (text.includes('\\') ? String(JSON.parse(text)) : text).toLowerCase().includes('model');
 }

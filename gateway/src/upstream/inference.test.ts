@@ -271,6 +271,16 @@ describe('a request that cannot be relayed', () => {
     ['{', 400, 'The request body is not valid JSON.'],
     ['{"model":"a"}x', 400, 'The request body is not valid JSON.'],
     ['{"model":"\\q"}', 400, 'The request body is not valid JSON.'],
+    [
+      '{"model":"a","maxTokens":1}',
+      400,
+      'max_tokens: the request body has this member in another spelling; write it like this.',
+    ],
+    [
+      '{"model":"a","fallbacks":["b"]}',
+      400,
+      'fallbacks.0: tools must be a list of objects, and fallbacks a list of objects that name one model each: this gateway cannot check anything else.',
+    ],
     ['{"model":"a","mod\\u0065l":"b"}', 400, 'model: the request body has this member twice; send it once.'],
     [
       '{"model":"a","tools":[],"tools":[]}',

@@ -70,6 +70,77 @@ export function findName<N extends string>(
   return undefined;
 }
 
+/** Names as they are left where neither case nor underscores count. */
+export interface FoldedNames<N extends string> {
+  readonly table: NameTable<string>;
+  readonly byFolded: ReadonlyMap<string, N>;
+  /** As in {@link NameTable}, of the names themselves. */
+  readonly longest: number;
+}
+
+/** @param names ASCII, lower case; the same as those of a table. */
+export function foldedNames<N extends string>(names: readonly N[]): FoldedNames<N> {
+  const byFolded = new Map(names.map((name) => [name.replaceAll('_', ''), name]));
+  return { table: nameTable([...byFolded.keys()]), byFolded, longest: nameTable(names).longest };
+}
+
+/**
+ * Which of the names a string may be taken for, by parsers to which `Max_Tokens` and `maxTokens` are `max_tokens`.
+ *
+ * @param start Of the opening quote of a string that {@link nameAt} has looked at: it is none of the names, and valid.
+ * @param end Behind the closing one.
+ */
+export function foldedNameAt<N extends string>(
+  body: Buffer,
+  start: number,
+  end: number,
+  { table, byFolded, longest }: FoldedNames<N>,
+): N | undefined {
+  if (end - start > longest) return undefined;
+  const length = fold(body, start + 1, end - 1);
+  if (table.byLength[length] === undefined) return undefined;
+  const found = findName(decoded, 0, length, table);
+  return found === undefined ? undefined : byFolded.get(found);
+}
+
+/** Folds into {@link decoded}. @returns its length; {@link MAX_NAME_BYTES} + 1 when no ASCII name is left. */
+function fold(body: Buffer, start: number, end: number): number {
+  let length = 0;
+  for (let i = start; i < end; i++) {
+    let c = body[i] ?? 0;
+    if (c === BACKSLASH) {
+      if (body[++i] !== LOWER_U) return MAX_NAME_BYTES + 1;
+      c = hexadecimal(body, i + 1, end);
+      i += 4;
+    } else if (c >= 0xe0) {
+      c = ((c & 0x0f) << 12) | (((body[i + 1] ?? 0) & 0x3f) << 6) | ((body[i + 2] ?? 0) & 0x3f);
+      i += 2;
+    } else if (c >= 0xc0) {
+      c = ((c & 0x1f) << 6) | ((body[i + 1] ?? 0) & 0x3f);
+      i += 1;
+    }
+    if (c === UNDERSCORE) continue;
+    if (c > 0x7f) c = LETTERS.get(c) ?? 0x80;
+    else if (c >= UPPER_A && c <= UPPER_Z) c |= LOWER_CASE;
+    if (c > 0x7f || length === MAX_NAME_BYTES) return MAX_NAME_BYTES + 1;
+    decoded[length++] = c;
+  }
+  return length;
+}
+
+const UPPER_A = 0x41;
+const UPPER_Z = 0x5a;
+const UNDERSCORE = 0x5f;
+/** What a capital letter of ASCII lacks. */
+const LOWER_CASE = 0x20;
+/** The letters outside of ASCII that are equal to one of ASCII where case does not count: U+0130, U+0131, U+017F, U+212A. */
+const LETTERS: ReadonlyMap<number, number> = new Map([
+  [0x130, 0x69],
+  [0x131, 0x69],
+  [0x17f, 0x73],
+  [0x212a, 0x6b],
+]);
+
 /** What stands behind a backslash, and what it means. */
 const ESCAPES: ReadonlyMap<number, number> = new Map(
   Object.entries({ '"': '"', '\\': '\\', '/': '/', b: '\b', f: '\f', n: '\n', r: '\r', t: '\t' }).map(

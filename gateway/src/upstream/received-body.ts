@@ -12,15 +12,19 @@ export type UnderstoodBody = Pick<InferenceRequest, 'body' | 'fields' | 'words' 
  * Finds the members that the gateway reads in the body that a client sent; the body stays as it came.
  *
  * @throws ApiError (400) for a body that is no JSON object, and for what no client sends: one beyond the scanner's
- *   limits, one that has such a member twice (parsers disagree on which of the two counts, so the policy could read
- *   one and the upstream the other), and one with a member that may choose a model and is not known here.
+ *   limits, one that has such a member twice or in another spelling (parsers disagree on which of the two counts, so the
+ *   policy could read one and the upstream the other), one with tools or fallbacks that cannot be read, and one with a member
+ *   that may choose a model and is not known here.
  */
 export function understand(body: Buffer): UnderstoodBody {
   const scan = scanBody(body);
   if (typeof scan === 'string') throw invalid(SCAN_FAILURES[scan]);
-  const { fields, words, tools, fallbacks, doubled, namesModel } = scan;
+  const { fields, words, tools, fallbacks, doubled, misspelled, unreadable, namesModel } = scan;
   if (doubled !== undefined)
     throw invalid(`${doubled}: the request body has this member twice; send it once.`);
+  if (misspelled !== undefined)
+    throw invalid(`${misspelled}: the request body has this member in another spelling; write it like this.`);
+  if (unreadable !== undefined) throw invalid(`${unreadable}: ${UNREADABLE}`);
   if (namesModel !== undefined) {
     throw invalid(
       `${printable(namesModel)}: this gateway does not know this member and cannot check the model in it; leave it out.`,
@@ -28,6 +32,9 @@ export function understand(body: Buffer): UnderstoodBody {
   }
   return { body, fields, words, tools, fallbacks };
 }
+
+const UNREADABLE =
+  'tools must be a list of objects, and fallbacks a list of objects that name one model each: this gateway cannot check anything else.';
 
 const SCAN_FAILURES: Readonly<Record<ScanFailure, string>> = {
   invalid_json: 'The request body is not valid JSON.',
