@@ -6,10 +6,10 @@ import { startStack, type Stack } from '../harness/stack.ts';
 import { AdminClient, usd } from '../spend/caps.ts';
 import { HOSTILE_BODIES } from './hostile-bodies.ts';
 
-/** For how long a request may keep a replica from all others. */
-const MOST_MS = 200;
-/** The machine may be busy with something else: what counts is the best of so many. */
-const TRIES = 6;
+/** For how long a request may keep a replica from all others, in CPU time: see event-loop.ts. */
+const MAX_PAUSE_MS = 200;
+/** A collection of garbage may fall into any of them: what counts is the best of so many. */
+const TRIES = 4;
 const HEAP_MB = 256;
 const KEY = 'an-admin-key-of-at-least-thirty-two-bytes';
 
@@ -50,7 +50,7 @@ async function send(body: Buffer, path: string): Promise<number> {
   return response.status;
 }
 
-/** The longest time since the last question in which the replica did nothing else, in ms. */
+/** The longest that the replica has worked in one go since the last question, in ms of CPU time. */
 async function longestPause(): Promise<number> {
   const [replica] = stack.replicas;
   if (replica === undefined) throw new Error('no replica');
@@ -70,12 +70,12 @@ it.each(Object.keys(HOSTILE_BODIES))(
   async (name) => {
     const body = HOSTILE_BODIES[name]?.() ?? Buffer.alloc(0);
     let best = Infinity;
-    for (let i = 0; i < TRIES && best >= MOST_MS; i++) {
+    for (let i = 0; i < TRIES && best >= MAX_PAUSE_MS; i++) {
       await longestPause();
       expect(await send(body, '/v1/messages')).toBeLessThan(500);
       best = Math.min(best, await longestPause());
     }
-    expect(best).toBeLessThan(MOST_MS);
+    expect(best).toBeLessThan(MAX_PAUSE_MS);
   },
   60_000,
 );

@@ -462,7 +462,7 @@ describe.each(POSTGRES_VERSIONS)('races on PostgreSQL %i', (version) => {
     await Promise.all(replicas.map((replica) => replica.run(300)));
     working = false;
     await disturber;
-    expect(broken).toBeGreaterThan(10);
+    expect(broken).toBeGreaterThan(5);
     await expectExact(url);
     const [count] = await postgres.sql('select count(*)::int from claude_gateway.usage_records', [], url);
     expect(count).toEqual([replicas.reduce((sum, { settled }) => sum + settled, 0)]);
