@@ -54,7 +54,10 @@ export class BodyReader {
 
   #endDocument(document: DocumentReader): void {
     if (document.usage !== undefined) this.#tally.count(document.usage);
-    if (this.#tally.output !== undefined || document.type === 'error') return;
+    const { output } = this.#tally;
+    // As in a stream, content that counts as nothing has lost its count on the way.
+    const isCounted = output !== undefined && (output > 0 || !document.hasContent);
+    if (isCounted || document.type === 'error') return;
     // An answer without its count is taken by its length, as the reference gateway does; an error costs nothing.
     this.#unknown(this.#bytes, document.highBytes);
   }

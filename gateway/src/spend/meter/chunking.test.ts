@@ -198,8 +198,8 @@ it('reads an answer that is not streamed alike however it is cut', async () => {
     if (body.length < Buffer.byteLength(json) || typeof usage !== 'object' || usage === null) continue;
     const tally = new Tally();
     tally.count(usage);
-    // Without a count of the output it is an estimate by the length of the whole.
-    if (tally.output !== undefined) expect(whole).toEqual(tally.result());
+    // Without a count of the output it is an estimate by the length of the whole; zero is none.
+    if ((tally.output ?? 0) > 0) expect(whole).toEqual(tally.result());
   }
 });
 

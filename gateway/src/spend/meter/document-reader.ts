@@ -50,6 +50,8 @@ export class DocumentReader {
   deltaHighBytes = 0;
   /** Bytes of characters outside of ASCII in all strings. */
   highBytes = 0;
+  /** Whether `content` is a list with a block in it. */
+  hasContent = false;
 
   #state = VALUE;
   #depth = 0;
@@ -87,6 +89,7 @@ export class DocumentReader {
     this.deltaBytes = 0;
     this.deltaHighBytes = 0;
     this.highBytes = 0;
+    this.hasContent = false;
     this.#state = VALUE;
     this.#depth = 0;
     this.#outerKey = '';
@@ -246,6 +249,8 @@ export class DocumentReader {
   }
 
   #push(isObject: boolean): void {
+    if (this.#depth === 2 && this.#outerKey === 'content' && this.#containers[1] === 0)
+      this.hasContent = true;
     if (this.#depth === this.#containers.length) {
       const grown = new Uint8Array(this.#depth * 2);
       grown.set(this.#containers);

@@ -308,6 +308,15 @@ describe('an answer that is not streamed', () => {
     }
   });
 
+  it('is estimated so where its output counts as nothing and it has content', async () => {
+    const zero = { ...OPENING_USAGE, output_tokens: 0 };
+    const body = JSON.stringify(message(zero, TEXT));
+    const outputTokens = Math.ceil(body.length / 4);
+    expect(await basics([body])).toEqual(usage({ outcome: 'partial', inputTokens: 1000, outputTokens }));
+    const empty = JSON.stringify({ ...message(zero), content: [] });
+    expect(await basics([empty])).toEqual(usage({ inputTokens: 1000, outputTokens: 0 }));
+  });
+
   it('costs nothing when it is an error', async () => {
     expect(await basics([JSON.stringify(ERROR)])).toEqual(usage({ outcome: 'partial', inputCounted: false }));
   });
