@@ -138,6 +138,23 @@ describe('opening a store', () => {
     expect(connections[0]?.[0]).toBeGreaterThan(4);
   });
 
+  it.each(['sslrootcert', 'sslcert', 'sslkey'])(
+    'reads no device, pipe or endless file as %s',
+    async (name) => {
+      for (const path of ['/dev/zero', '/dev/stdin', '/proc/self/pagemap', '/', '/nowhere', '\0']) {
+        const url = with_((where) => (where.search = new URLSearchParams({ [name]: path }).toString()));
+        expect(await failure(url)).toBe(
+          `store.postgres_url: ${name} must name a file with a certificate or key (PEM, at most 1 MiB) where this process runs`,
+        );
+      }
+      const twice = new URLSearchParams([
+        [name, process.execPath],
+        [name, '/dev/zero'],
+      ]);
+      expect(await failure(with_((url) => (url.search = twice.toString())))).toMatch(name);
+    },
+  );
+
   it('does not hang on a network that swallows everything', async () => {
     const sockets: Socket[] = [];
     const upstream = new URL(postgres.server.url);

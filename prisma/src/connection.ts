@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { asStoreError, StoreUnavailableError } from './errors.ts';
@@ -14,6 +15,9 @@ const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 1_000;
 /** How long a call may wait for a free or a new connection before it is answered with 503. */
 const ACQUIRE_TIMEOUT_MS = 3_000;
 const MAX_PAUSE_MS = 2_000;
+/** Parameters of a connection URL that name a file, which pg reads whole, and waits for, with each connection. */
+const FILE_PARAMETERS = ['sslrootcert', 'sslcert', 'sslkey'] as const;
+const MAX_FILE_BYTES = 1024 * 1024;
 
 export type ConnectionOptions = Pick<
   StoreOptions,
@@ -31,7 +35,8 @@ export interface Target {
  * Reads a connection URL. `sslmode` means what libpq means by it (`require` encrypts, `verify-full` also verifies),
  * plus pg's `no-verify`.
  *
- * @throws Error when the URL is none. The message does not repeat it, since it may hold a password.
+ * @throws Error when the URL is none, or names a file that is none. The message does not repeat the URL, since it may hold a
+ *   password.
  */
 export function connectionTarget({ url, username, password }: ConnectionOptions): Target {
   const parsed = URL.parse(url);
@@ -44,6 +49,9 @@ export function connectionTarget({ url, username, password }: ConnectionOptions)
   if (password !== undefined) query.set('password', password);
   if (query.get('sslmode') !== 'no-verify') query.set('uselibpqcompat', 'true');
   if (query.get('sslrootcert') === 'system') query.delete('sslrootcert');
+  for (const parameter of FILE_PARAMETERS) {
+    for (const path of query.getAll(parameter)) assertReadable(parameter, path);
+  }
 
   const host = query.get('host') ?? (parsed.hostname || 'localhost');
   const port = query.get('port') ?? (parsed.port || '5432');
@@ -59,6 +67,22 @@ export function connectionTarget({ url, username, password }: ConnectionOptions)
       connectionTimeoutMillis: ACQUIRE_TIMEOUT_MS,
     },
   };
+}
+
+/**
+ * URLs come from people who do not run the process as well: the operator takes those of every namespace. A device such as
+ * `/dev/zero` has no end, and a pipe may never have a beginning; the files of `/proc` say that they are empty.
+ */
+function assertReadable(parameter: string, path: string): void {
+  try {
+    const file = statSync(path);
+    if (file.isFile() && file.size > 0 && file.size <= MAX_FILE_BYTES) return;
+  } catch {
+    // Said below.
+  }
+  throw new Error(
+    `store.postgres_url: ${parameter} must name a file with a certificate or key (PEM, at most 1 MiB) where this process runs`,
+  );
 }
 
 /**
