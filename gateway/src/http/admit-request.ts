@@ -15,7 +15,7 @@ const MAX_FORM_BYTES = 64 * 1024;
 export const admitRequest: RequestHandler = (request, response, next) => {
   const { traffic } = contextOf(request);
   const path = pathOf(request.originalUrl);
-  const most = path.startsWith('/oauth/') || path.startsWith('/device') ? MAX_FORM_BYTES : MAX_BODY_BYTES;
+  const most = isOAuth(path) || path.toLowerCase().startsWith('/device') ? MAX_FORM_BYTES : MAX_BODY_BYTES;
   try {
     if (!isProbe(path)) traffic?.admitAnonymous();
     const declared = Number(request.headers['content-length'] ?? 0);
@@ -30,6 +30,9 @@ export const admitRequest: RequestHandler = (request, response, next) => {
   }
   next();
 };
+
+/** Routes are found in capital letters as well. */
+const isOAuth = (path: string): boolean => path.slice(0, '/oauth/'.length).toLowerCase() === '/oauth/';
 
 /** Counts a body that does not say its length, once somebody reads it. */
 function watchLength(request: Request, response: Response, most: number): void {
@@ -50,7 +53,7 @@ function tooLong(request: Request, most: number): ApiError {
 }
 
 function refuse(request: Request, response: Response, error: ApiError): void {
-  if (!request.originalUrl.startsWith('/oauth/')) {
+  if (!isOAuth(request.originalUrl)) {
     sendApiError(response, error, contextOf(request).id);
     return;
   }

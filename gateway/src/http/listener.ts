@@ -299,6 +299,9 @@ export class Listener {
     address: string,
   ): { reason?: string; error: ApiError } | undefined {
     if (request.method === 'TRACE') return { error: NO_TRACES };
+    if (hasTwoHosts(request.rawHeaders)) return { error: TWO_HOSTS };
+    const coding = request.headers['transfer-encoding'];
+    if (coding !== undefined && coding.toLowerCase() !== 'chunked') return { error: UNKNOWN_CODING };
     const { expect } = request.headers;
     if (expect !== undefined && expect.toLowerCase() !== '100-continue')
       return { error: UNKNOWN_EXPECTATION };
@@ -321,6 +324,18 @@ export class Listener {
   }
 }
 
+/** A proxy in front may have gone by the other one (RFC 9112 §3.2). @param rawHeaders Names and values in turn. */
+function hasTwoHosts(rawHeaders: readonly string[]): boolean {
+  let has = false;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i];
+    if (name?.length !== 4 || name.toLowerCase() !== 'host') continue;
+    if (has) return true;
+    has = true;
+  }
+  return false;
+}
+
 function forbidden(): ApiError {
   return new ApiError('permission_error', 'This gateway does not serve your network address.');
 }
@@ -336,3 +351,5 @@ const NO_TRACES = new ApiError('invalid_request_error', 'TRACE is not possible h
 const UNKNOWN_EXPECTATION = new ApiError('invalid_request_error', 'Expect: only 100-continue is possible.', {
   status: 417,
 });
+const TWO_HOSTS = new ApiError('invalid_request_error', 'The request has more than one Host.');
+const UNKNOWN_CODING = new ApiError('not_supported', 'Transfer-Encoding: only chunked is possible.');

@@ -54,6 +54,29 @@ describe('Expect: 100-continue', () => {
   });
 });
 
+describe('what a proxy in front may have read otherwise', () => {
+  it.each([
+    ['two hosts', 'host: a\r\nHOST: a\r\n', '400'],
+    ['a coding below chunked', 'host: x\r\ntransfer-encoding: gzip, chunked\r\n', '501'],
+    ['codings in two lines', 'host: x\r\ntransfer-encoding: gzip\r\nTransfer-Encoding: chunked\r\n', '501'],
+    ['one host, and chunked', 'Host: x\r\nTransfer-Encoding: Chunked\r\n', '200'],
+  ])('is answered: %s', async (_, headers, status) => {
+    const { port } = await listen(reading);
+    const text = await exchange(port, `POST / HTTP/1.1\r\n${headers}connection: close\r\n\r\n0\r\n\r\n`);
+    expect(text).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+  });
+});
+
+describe('a form of somebody who is not known', () => {
+  it.each(['/oauth/token', '/OAUTH/Token', '/device', '/Device'])('is short: %s', async (path) => {
+    const app = createApp([]);
+    const { port } = await listen((request, response) => void app(request, response));
+    const text = await exchange(port, `POST ${path} HTTP/1.1\r\ncontent-length: 70000\r\n${END}`);
+    expect(text).toMatch(/^HTTP\/1.1 413 /);
+    expect(text).toContain('64 KiB');
+  });
+});
+
 describe('an error of the client behind', () => {
   const RUBBISH = '\x16\x03\x01 rubbish\r\n\r\n';
 
