@@ -22,14 +22,20 @@ const COUNTED_FIELDS = [
   'output_format',
 ] as const satisfies readonly BodyField[];
 
+/**
+ * Taken by the endpoint, which does not say whether it counts the schemas in them; they are billed. So their bytes count as
+ * well.
+ */
+const MAYBE_UNCOUNTED_FIELDS = ['output_config', 'output_format'] as const satisfies readonly BodyField[];
+
 /** Answers are a few bytes; a longer one is none. */
 const MAX_ANSWER_BYTES = 16 * 1024;
 
 /**
  * Counts the input of a request.
  *
- * @returns tokens, and one for each byte of members that the upstream does not take to be counted; undefined when it
- *   does not say.
+ * @returns tokens, and one for each byte of members that the upstream does not take to be counted, or may leave out;
+ *   undefined when it does not say.
  */
 export type TokenCounter = (call: InferenceCall) => Promise<number | undefined>;
 
@@ -80,7 +86,18 @@ async function count(
     if (answer.length > MAX_ANSWER_BYTES) throw new Error('the answer is too long');
   }
   if (response.statusCode !== 200) throw new Error(`the upstream answered ${response.statusCode}`);
-  return tokensOf(JSON.parse(answer)) + request.body.length - counted.body.length;
+  const untold = request.body.length - counted.body.length;
+  return tokensOf(JSON.parse(answer)) + untold + maybeUncounted(request);
+}
+
+/** In bytes. */
+function maybeUncounted({ fields }: InferenceRequest): number {
+  let bytes = 0;
+  for (const name of MAYBE_UNCOUNTED_FIELDS) {
+    const span = fields[name];
+    if (span !== undefined) bytes += span.end - span.start;
+  }
+  return bytes;
 }
 
 /**
