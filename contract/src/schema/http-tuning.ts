@@ -43,7 +43,7 @@ export const limitsSchema = z
     max_connections: numeric(z.int().min(MIN_CONNECTIONS))
       .optional()
       .describe(
-        'Connections that one replica takes at a time. When left out: one for each 64 KiB of memory, from 1000 to 20000.',
+        'Connections that one replica takes at a time. When left out: one for each 256 KiB of memory, from 1000 to 20000.',
       ),
     max_connections_per_address: bound()
       .optional()

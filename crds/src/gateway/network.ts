@@ -117,7 +117,7 @@ export const requestLimits = z
       .max(1_000_000)
       .optional()
       .describe(
-        'Connections that one pod takes at a time. When left out: one for each 64 KiB of memory, from 1000 to 20000.',
+        'Connections that one pod takes at a time. When left out: one for each 256 KiB of memory, from 1000 to 20000.',
       ),
     maxConnectionsPerAddress: z
       .int()

@@ -18,9 +18,9 @@ function limitsOf(memory: number, limits: Record<string, number> = {}) {
 }
 
 it.each([
-  ['a small pod', 128, 64, 2048],
-  ['a usual one', 512, 128, 8192],
-  ['a large one', 2048, 512, 20_000],
+  ['a small pod', 128, 64, 1000],
+  ['a usual one', 512, 128, 2048],
+  ['a large one', 2048, 512, 8192],
   ['a machine without limits', 262_144, 1024, 20_000],
 ])('%s (%d MiB) keeps %d MiB of bodies and %d connections', (_, memory, bodies, connections) => {
   const limits = limitsOf(memory * MIB);
@@ -28,6 +28,15 @@ it.each([
   expect(limits.maxConnections).toBe(connections);
   expect(limits.maxConnectionsPerAddress).toBe(connections / 2);
 });
+
+it.each([256, 512, 2048, 262_144])(
+  'strangers who finish no headers fill a quarter of %d MiB at most',
+  (memory) => {
+    // Measured for each connection, with headers as long as they may be.
+    const unfinished = 51_000;
+    expect(limitsOf(memory * MIB).maxConnections * unfinished).toBeLessThan((memory * MIB) / 4);
+  },
+);
 
 it('takes what the configuration says, and always room for one whole body', () => {
   const limits = limitsOf(512 * MIB, {
