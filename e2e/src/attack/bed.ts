@@ -1,0 +1,171 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { quietTimeZone, usd, type Cap, type Developer } from '../spend/caps.ts';
+import { Client, type Got } from '../spend/client.ts';
+import { startFleet, type Fleet, type FleetOptions } from '../spend/fleet.ts';
+import { LedgerObserver, type RecordRow } from '../spend/ledger-observer.ts';
+import { costUntilGone, type Bill } from './cloud-bill.ts';
+import type { Conduct } from './cloud-conduct.ts';
+import { markerOf, startCloud, type Cloud, type CloudOptions } from './cloud.ts';
+
+/** How long until a new cap is in force everywhere, at the latest. */
+const ENFORCED_WITHIN_MS = 3_000;
+const SETTLED_WITHIN_MS = 20_000;
+export const CHEAP = 'claude-haiku-4-5';
+export const DEAR = 'claude-opus-4-8';
+
+export interface BedOptions extends Pick<CloudOptions, 'headers' | 'preamble'> {
+  readonly replicas?: number;
+  readonly config?: Record<string, unknown>;
+  readonly failurePolicy?: 'open' | 'closed';
+  /** Developers with a strict daily cap of their own, in dollars. */
+  readonly caps: Readonly<Record<string, string>>;
+  readonly fleet?: Partial<FleetOptions>;
+}
+
+/** One request as all three saw it: who asked, the cloud, and the ledger. */
+export interface Account {
+  readonly got: Got;
+  readonly bills: readonly Bill[];
+  /** What the cloud bills, in nano-USD, as far as the docs have the gateway pay for it. */
+  readonly billed: bigint;
+}
+
+/** Real gateways in front of a cloud that keeps a bill of its own. */
+export interface Bed {
+  readonly fleet: Fleet;
+  readonly cloud: Cloud;
+  readonly observer: LedgerObserver;
+  readonly client: Client;
+  /** @param text The whole body; `#` in it becomes the marker of its bill. */
+  ask(sub: string, text: string | Buffer, conduct?: Conduct, options?: AskOptions): Promise<Account>;
+  /** The ledger's sum over somebody's records, once nothing is under way any more. */
+  charged(sub: string): Promise<bigint>;
+  records(sub: string): Promise<readonly RecordRow[]>;
+  /** Waits until clouds and ledger are done with everything. */
+  quiet(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface AskOptions {
+  readonly replica?: number;
+  readonly abortAfterMs?: number;
+  readonly session?: string;
+}
+
+export async function startBed(options: BedOptions): Promise<Bed> {
+  const conducts = new Map<string, Conduct>();
+  const cloud = await startCloud({
+    conductOf: (marker) => conducts.get(marker) ?? {},
+    ...(options.headers === undefined ? {} : { headers: options.headers }),
+    ...(options.preamble === undefined ? {} : { preamble: options.preamble }),
+  });
+  const fleet = await startFleet({
+    replicas: options.replicas ?? 1,
+    upstreamUrl: cloud.url,
+    config: options.config ?? {},
+    ...options.fleet,
+  }).catch(async (error: unknown) => {
+    await cloud.stop();
+    throw error;
+  });
+  const client = new Client();
+  const observer = new LedgerObserver(fleet.databaseUrl);
+  const stop = async (): Promise<void> => {
+    client.close();
+    await fleet.stop();
+    await cloud.stop();
+  };
+  try {
+    const caps = Object.entries(options.caps).map(([user, dollars]): Cap => ({
+      scope: { type: 'user', user },
+      period: 'daily',
+      unit: 'nano_usd',
+      amount: usd(dollars),
+      timeZone: quietTimeZone(),
+      ...(options.failurePolicy === undefined ? {} : { failurePolicy: options.failurePolicy }),
+    }));
+    await observer.install(
+      caps.map(({ scope, unit, period, amount }) => ({
+        subjectKind: 'user' as const,
+        subject: scope.type === 'user' ? scope.user : '',
+        unit,
+        period,
+        amount,
+      })),
+    );
+    await Promise.all(caps.map((cap) => fleet.admin.set(cap)));
+    await sleep(ENFORCED_WITHIN_MS);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const bearers = new Map<string, string>();
+  const bearerOf = (sub: string): string => {
+    const known = bearers.get(sub) ?? fleet.bearer({ sub, groups: [] } satisfies Developer);
+    bearers.set(sub, known);
+    return known;
+  };
+  let last = 0;
+  const records = async (sub: string): Promise<readonly RecordRow[]> =>
+    (await observer.records()).filter((record) => record.sub === sub);
+  const quiet = async (): Promise<void> => {
+    await cloud.idle();
+    // Settlements are written in batches; what has just ended at the cloud is under way to the ledger.
+    await sleep(300);
+    const left = await observer.untilQuiet(SETTLED_WITHIN_MS);
+    if (left.length > 0) throw new Error(`not settled: ${left.join('; ')}`);
+  };
+  return {
+    fleet,
+    cloud,
+    observer,
+    client,
+    async ask(sub, text, conduct = {}, { replica = 0, ...sending } = {}) {
+      const marker = `attack-${last++}`;
+      conducts.set(marker, conduct);
+      const body =
+        typeof text === 'string' ? Buffer.from(text.replaceAll('#', () => markerOf(marker))) : text;
+      const url = fleet.replicas[replica]?.url ?? '';
+      const got = await client.send(url, bearerOf(sub), body, sending);
+      return {
+        got,
+        get bills() {
+          return cloud.billsOf(marker);
+        },
+        get billed() {
+          return cloud.billsOf(marker).reduce((sum, bill) => sum + costUntilGone(bill), 0n);
+        },
+      };
+    },
+    async charged(sub) {
+      await quiet();
+      return (await records(sub)).reduce((sum, { cost }) => sum + cost, 0n);
+    },
+    records,
+    quiet,
+    stop,
+  };
+}
+
+/** A body as Claude Code would send one, as text; `members` stand behind the usual ones. */
+export function bodyWith(members: object, model = CHEAP): string {
+  return JSON.stringify({
+    model,
+    max_tokens: 200,
+    stream: true,
+    messages: [{ role: 'user', content: 'hello #' }],
+    ...members,
+  });
+}
+
+/** The sum over all that somebody was billed. */
+export function billedIn(accounts: readonly Account[]): bigint {
+  return accounts.reduce((sum, { billed }) => sum + billed, 0n);
+}
+
+/** For comparison with what was expected: statuses, and how often. */
+export function statuses(accounts: readonly Account[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { got } of accounts) counts[got.status] = (counts[got.status] ?? 0) + 1;
+  return counts;
+}
