@@ -47,6 +47,10 @@ export class CatalogPrices {
     this.#webSearch = decimal(catalog.web_search_usd_per_thousand, 6);
   }
 
+  has(model: string): boolean {
+    return this.#rates.has(model);
+  }
+
   cost(model: string, tokens: BilledTokens): bigint {
     const rates = this.#of(model);
     return (

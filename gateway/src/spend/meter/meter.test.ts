@@ -70,6 +70,12 @@ describe('a stream that is complete', () => {
       { inputTokens: 0, inputCounted: false },
     ],
     [
+      'says so when all that it counts of the input is a zero',
+      { input_tokens: 0, output_tokens: 500 },
+      { input_tokens: 0, cache_read_input_tokens: 0, output_tokens: 1 },
+      { inputTokens: 0, inputCounted: false },
+    ],
+    [
       'takes cache writes without a breakdown for the short ones',
       { output_tokens: 500 },
       { input_tokens: 1000, cache_creation_input_tokens: 100 },

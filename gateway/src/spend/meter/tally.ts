@@ -1,3 +1,4 @@
+import type { TokenUsage } from '@claude-gateway/prisma';
 import type { Iteration, MeteredUsage, Uncounted } from '../types.ts';
 import { combine, countsOf, isRecord, NO_COUNTS, usageOf, type Counts } from './counts.ts';
 
@@ -100,11 +101,18 @@ export class Tally {
       usInference: this.#usInference,
       outcome: counted === undefined || this.#uncountedBytes > 0 ? 'partial' : 'complete',
       answered: this.#answered,
-      inputCounted: this.#counts.input !== undefined || (this.#counts.cacheRead ?? 0) > 0,
+      inputCounted: this.#isInputCounted(usage),
       topLevel: usageOf(topLevel),
       iterations: this.#iterations.map(({ model, counts }): Iteration => ({ ...usageOf(counts), model })),
       uncounted: this.#uncounted(counted),
     };
+  }
+
+  /** Every request has something to read: a zero of everything is a count that got lost, too. */
+  #isInputCounted(usage: TokenUsage): boolean {
+    const { inputTokens, cacheReadTokens, cacheWrite5mTokens, cacheWrite1hTokens } = usage;
+    if (this.#counts.input === undefined && cacheReadTokens === 0) return false;
+    return inputTokens + cacheReadTokens + cacheWrite5mTokens + cacheWrite1hTokens > 0;
   }
 
   #uncounted(counted: number | undefined): Uncounted {
