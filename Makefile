@@ -70,6 +70,12 @@ e2e-kind: $(if $(CLAUDE_GATEWAY_IMAGE),,image) ## Run the same tests on a cluste
 	@CLAUDE_GATEWAY_E2E_CLUSTER=kind CLAUDE_GATEWAY_IMAGE=$(or $(CLAUDE_GATEWAY_IMAGE),$(IMAGE)) \
 	  $(run) hack/test.sh --runInBand -- $(or $(TESTS),e2e/src/cluster)
 
+# ATTACK_BODIES, ATTACK_SEED, STORM_REQUESTS and STORM_SEED say how long and which one; hack/attack.sh says how to read it.
+.PHONY: attack
+attack: ## Attack real gateways at length: fuzzed bodies, lies, a storm
+	@hack/testbed.sh
+	@$(run) hack/attack.sh
+
 .PHONY: bench
 bench: ## Measure the gateway against the reference, side by side (takes a while)
 	@$(run) npm run --silent bench -w @claude-gateway/bench

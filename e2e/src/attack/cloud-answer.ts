@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { costOf, NO_TOKENS, usageOf, type AskedBody, type Bill, type BilledSampling } from './cloud-bill.ts';
 import { errorOf, sendJson, type Conduct } from './cloud-conduct.ts';
+import { ADVISOR, MOST_ROUNDS, toolsOf, WEB_SEARCH } from './cloud-tools.ts';
 
 export interface AnswerTask {
   readonly body: AskedBody;
@@ -17,16 +18,8 @@ const PIECES_AFTER_HANG_UP = 2;
 /** What a search brings into the conversation, and what an advisor writes. Both mostly less. */
 const TOKENS_PER_SEARCH = 6_000;
 const TOKENS_PER_ADVICE = 900;
-/** Searches and consultations that the cloud does in one answer, whatever is asked. */
-const MOST_ROUNDS = 10;
 const CHINESE = '花费要准确一分也不能少';
 const ENGLISH = 'word';
-
-interface ToolAsked {
-  readonly type: string;
-  readonly model: string;
-  readonly maxUses: number;
-}
 
 /** Writes one answer as its conduct has it, and keeps the bill. Returns when nothing more is billed. */
 export async function writeAnswer(task: AnswerTask): Promise<void> {
@@ -183,8 +176,8 @@ function wantedOutput({ conduct, body }: AnswerTask): { thinking: number; text: 
 function workOf({ bill, conduct, body }: AnswerTask): (() => void)[] {
   const tools = toolsOf(body);
   const main = bill.samplings[0] as BilledSampling;
-  const search = tools.find(({ type }) => /^web_search_\d{8}$/.test(type));
-  const advisor = tools.find(({ type }) => /^advisor_\d{8}$/.test(type));
+  const search = tools.find(({ type }) => WEB_SEARCH.test(type));
+  const advisor = tools.find(({ type }) => ADVISOR.test(type));
   const searches = search === undefined ? 0 : Math.min(conduct.searches ?? 0, search.maxUses, MOST_ROUNDS);
   const advices =
     advisor === undefined ? 0 : Math.min(conduct.consultations ?? 0, advisor.maxUses, MOST_ROUNDS);
@@ -205,16 +198,6 @@ function workOf({ bill, conduct, body }: AnswerTask): (() => void)[] {
       });
     }),
   ];
-}
-
-function toolsOf({ tools }: AskedBody): ToolAsked[] {
-  if (!Array.isArray(tools)) return [];
-  return (tools as unknown[]).flatMap((tool) => {
-    if (typeof tool !== 'object' || tool === null) return [];
-    const { type, model, max_uses: uses } = tool as Record<string, unknown>;
-    const maxUses = typeof uses === 'number' && uses >= 1 ? uses : MOST_ROUNDS;
-    return typeof type === 'string' ? [{ type, model: typeof model === 'string' ? model : '', maxUses }] : [];
-  });
 }
 
 function write(sampling: BilledSampling, tokens: number): void {

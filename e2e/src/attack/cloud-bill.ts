@@ -15,6 +15,8 @@ export interface Bill {
   readonly samplings: BilledSampling[];
   /** Answered in one place only, which costs a tenth more (tokens, not searches). */
   readonly inOnePlace: boolean;
+  /** What it costs before anything is written, in nano-USD. */
+  readonly costOfReading: bigint;
   /** What was billed when the connection went away under the answer, in nano-USD; undefined while it stands. */
   costWhenGone: bigint | undefined;
   /** `whole`: to its last byte. `broken`: otherwise, by whomever. `refused`: an error, which costs nothing. */
@@ -49,6 +51,11 @@ const UTF8_BYTES_PER_TOKEN = 3;
 const OWN_PROMPT_TOKENS = 300;
 const prices = new CatalogPrices();
 
+/** A model that the cloud does not sell is an error, and costs nothing. */
+export function isForSale(model: unknown): boolean {
+  return typeof model === 'string' && prices.has(model);
+}
+
 /** In nano-USD, exactly. */
 export function costOf({ samplings, inOnePlace }: Pick<Bill, 'samplings' | 'inOnePlace'>): bigint {
   let cost = 0n;
@@ -61,19 +68,27 @@ export function costOf({ samplings, inOnePlace }: Pick<Bill, 'samplings' | 'inOn
   return cost;
 }
 
-/** What the docs let a gateway leave out: what was written after its connection was gone. */
-export function costUntilGone(bill: Bill): bigint {
-  return bill.costWhenGone ?? costOf(bill);
+/**
+ * What a gateway has to charge by the docs (ADR 16), in nano-USD: not what was written after its connection was gone, and
+ * of an answer that broke off before the gateway had any of it only what was read.
+ */
+export function dueFor(bill: Bill, hasAnswer: boolean): bigint {
+  if (bill.end === 'refused') return 0n;
+  return hasAnswer ? (bill.costWhenGone ?? costOf(bill)) : bill.costOfReading;
 }
 
-/** What the free count says, which leaves schemas out, as it does in reality. */
+/** What the free count says of the members that it is sent. */
 export function countedInput(body: AskedBody): number {
-  return OWN_PROMPT_TOKENS + tokensOf(body.messages) + tokensOf(body.system) + tokensOf(body.tools);
+  const { messages, system, tools, output_config: config, output_format: format } = body;
+  return [messages, system, tools, config, format].reduce<number>(
+    (sum, member) => sum + tokensOf(member),
+    OWN_PROMPT_TOKENS,
+  );
 }
 
 /** What is billed before anything is written. */
 export function inputOf(body: AskedBody, text: string): BilledTokens {
-  const input = countedInput(body) + tokensOf(body.output_config) + tokensOf(body.output_format);
+  const input = countedInput(body);
   if (!text.includes('cache_control')) return { ...NO_TOKENS, input };
   return /"ttl"\s*:\s*"1h"/.test(text)
     ? { ...NO_TOKENS, cacheWrite1h: input }

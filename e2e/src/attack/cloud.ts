@@ -1,8 +1,9 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { writeAnswer } from './cloud-answer.ts';
-import { countedInput, inputOf, type AskedBody, type Bill } from './cloud-bill.ts';
+import { costOf, countedInput, inputOf, isForSale, type AskedBody, type Bill } from './cloud-bill.ts';
 import { errorOf, sendJson, type Conduct } from './cloud-conduct.ts';
+import { ADVISOR, toolsOf } from './cloud-tools.ts';
 
 /** Of a request that the cloud got. */
 export interface Arrival {
@@ -44,6 +45,7 @@ const MARKER = /<<([\w-]+)>>/;
 
 export async function startCloud(options: CloudOptions): Promise<Cloud> {
   const bills: Bill[] = [];
+  const byMarker = new Map<string, Bill[]>();
   const arrivals: Arrival[] = [];
 
   const handle = async (incoming: IncomingMessage, text: string, response: ServerResponse): Promise<void> => {
@@ -70,15 +72,29 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       sendJson(response, 400, errorOf('invalid_request_error', 'max_tokens: must be a whole number'));
       return;
     }
+    const advisors = toolsOf(body).filter(({ type }) => ADVISOR.test(type));
+    if (![body.model, ...advisors.map(({ model }) => model)].every(isForSale)) {
+      sendJson(response, 404, errorOf('not_found_error', 'model: not for sale'));
+      return;
+    }
+    const { inference_geo: place } = body;
+    if (place !== undefined && place !== null && place !== 'global' && place !== 'us') {
+      sendJson(response, 400, errorOf('invalid_request_error', 'inference_geo: unknown place'));
+      return;
+    }
+    const samplings = [{ model: String(body.model), tokens: inputOf(body, text) }];
+    const inOnePlace = place === 'us';
     const bill: Bill = {
       number: bills.length,
       marker,
-      samplings: [{ model: String(body.model), tokens: inputOf(body, text) }],
-      inOnePlace: body.inference_geo === 'us',
+      samplings,
+      inOnePlace,
+      costOfReading: costOf({ samplings, inOnePlace }),
       costWhenGone: undefined,
       end: 'open',
     };
     bills.push(bill);
+    byMarker.set(marker, [...(byMarker.get(marker) ?? []), bill]);
     const preamble = options.preamble?.(marker) ?? '';
     if (preamble !== '') response.socket?.write(preamble);
     const conduct = options.conductOf(marker, body);
@@ -96,7 +112,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     bills,
     arrivals,
-    billsOf: (marker) => bills.filter((bill) => bill.marker === marker),
+    billsOf: (marker) => byMarker.get(marker) ?? [],
     handle,
     async idle(timeoutMs = 30_000) {
       const deadline = performance.now() + timeoutMs;
