@@ -82,7 +82,7 @@ export interface Fleet {
 /** PostgreSQL, several gateways on it, and nothing between them and whoever asks. */
 export async function startFleet(options: FleetOptions): Promise<Fleet> {
   const program = options.program ?? 'ours';
-  const [postgres, identityProvider, ports] = await Promise.all([
+  const [postgres, identityProvider] = await Promise.all([
     startPostgres({ settings: options.postgresSettings ?? {} }),
     startIdentityProvider({
       clients: [
@@ -93,10 +93,11 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
         },
       ],
     }),
-    Promise.all(Array.from({ length: options.replicas }, freePort)),
   ]);
   const databaseUrl = await postgres.createDatabase();
   const network = await startTcpProxy(postgres.port);
+  // Last: a port that is free is free until the next program asks for any.
+  const ports = await Promise.all(Array.from({ length: options.replicas }, freePort));
   const throughNetwork = new URL(databaseUrl);
   throughNetwork.port = String(network.port);
   const documentOf = (port: number): GatewayDocument => ({
