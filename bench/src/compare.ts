@@ -2,9 +2,10 @@
  * Measures this gateway beside the reference: same upstream, same requests, same CPU, in alternating runs.
  *
  *   node bench/src/compare.ts [--rounds 5] [--seconds 3] [--only "small,"] [--connections 1] [--out DIRECTORY]
+ *                             [--against CHECKOUT] [--name comparison]
  *
- * Writes comparison.json (everything) and comparison.md (medians). The reference is the Claude Code program: see
- * CLAUDE_CODE_BIN.
+ * Writes NAME.json (everything) and NAME.md (medians). The reference is the Claude Code program: see CLAUDE_CODE_BIN; or, to
+ * see what a change costs, this gateway as it is in another checkout whose dependencies are installed.
  */
 import { execFile, execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -26,6 +27,8 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '3' },
     only: { type: 'string', default: '' },
     connections: { type: 'string' },
+    against: { type: 'string' },
+    name: { type: 'string', default: 'comparison' },
     out: { type: 'string', default: resolve(import.meta.dirname, '../results') },
   },
 });
@@ -38,10 +41,11 @@ const scenarios = SCENARIOS.filter(
 );
 
 const machine = describeMachine();
-const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: import.meta.dirname })
-  .toString()
-  .trim();
-const systems = await startSystems();
+const commitOf = (cwd: string): string =>
+  execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd }).toString().trim();
+const commit = commitOf(import.meta.dirname);
+const against = values.against === undefined ? undefined : resolve(values.against);
+const systems = await startSystems(against);
 const results: ScenarioResult[] = [];
 try {
   // Compilers need a while: both programs have seen thousands of every kind of request before anything counts.
@@ -64,15 +68,18 @@ try {
 const comparison: Comparison = {
   date: new Date().toISOString(),
   commit,
-  reference: `claude gateway ${CLAUDE_CODE_VERSION}`,
+  reference:
+    against === undefined
+      ? `claude gateway ${CLAUDE_CODE_VERSION}`
+      : `this gateway at commit ${commitOf(against)}`,
   machine,
   pinned: systems.pinned,
   secondsPerRun,
   results,
 };
 mkdirSync(values.out, { recursive: true });
-writeFileSync(join(values.out, 'comparison.json'), `${JSON.stringify(comparison, null, 1)}\n`);
-writeFileSync(join(values.out, 'comparison.md'), toMarkdown(comparison));
+writeFileSync(join(values.out, `${values.name}.json`), `${JSON.stringify(comparison, null, 1)}\n`);
+writeFileSync(join(values.out, `${values.name}.md`), toMarkdown(comparison));
 console.log(toMarkdown(comparison));
 
 async function playRound(systems: Systems, scenario: Scenario, round: number): Promise<Round> {

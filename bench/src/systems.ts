@@ -37,8 +37,10 @@ export interface Systems {
  * Starts everything that a comparison needs: PostgreSQL, an identity provider, one lean upstream, the reference and
  * this gateway, each signed in to through the device flow. Output of the gateways goes to files, as a container's
  * does.
+ *
+ * @param against Another checkout of this gateway, in place of the reference.
  */
-export async function startSystems(): Promise<Systems> {
+export async function startSystems(against?: string): Promise<Systems> {
   const directory = mkdtempSync(join(tmpdir(), 'bench-'));
   const children: ChildProcess[] = [];
   const ports = { reference: await freePort(), ours: await freePort() };
@@ -93,7 +95,10 @@ export async function startSystems(): Promise<Systems> {
       return { name, port, pid: child.pid ?? 0, bearer: accessToken };
     };
 
-    const reference = await launch('reference', claudeCodeBinary(), ['gateway']);
+    const reference =
+      against === undefined
+        ? await launch('reference', claudeCodeBinary(), ['gateway'])
+        : await launch('reference', process.execPath, oursIn(against));
     const ours = await launch('ours', process.execPath, OURS);
     const pinned = [
       pin(reference.pid, GATEWAY_CPU),
@@ -107,12 +112,17 @@ export async function startSystems(): Promise<Systems> {
   }
 }
 
+/** Arguments of Node.js that run the gateway of a checkout. */
+function oursIn(checkout: string): readonly string[] {
+  return [
+    '--conditions=source',
+    '--disable-warning=ExperimentalWarning',
+    join(checkout, 'gateway/src/main.ts'),
+  ];
+}
+
 /** Arguments of Node.js that run this gateway. */
-export const OURS: readonly string[] = [
-  '--conditions=source',
-  '--disable-warning=ExperimentalWarning',
-  join(ROOT, 'gateway/src/main.ts'),
-];
+export const OURS = oursIn(ROOT);
 
 /**
  * Starts a gateway and waits until it is ready. Its output goes to a file in `home`.
