@@ -37,5 +37,7 @@ export function storableJson(value: unknown): string {
 
 /** Addresses as they are compared: `A` to `Z` in lower case. Unicode's rules would make a `k` of U+212A (KELVIN SIGN). */
 export function lowerAscii(text: string): string {
+  // Most are lower case as they come, and this is asked for every request.
+  if (!/[A-Z]/.test(text)) return text;
   return text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }

@@ -35,7 +35,37 @@ function clampCount(count: number, most: number): number {
  * @returns the record itself where nothing had to change.
  */
 export function clampRecord(record: UsageRecord): UsageRecord {
-  const counts = {
+  return isWithin(record) ? record : clamped(record);
+}
+
+/** Asked for every request, and nearly always true. */
+function isWithin(record: UsageRecord): boolean {
+  const { costNanoUsd, firstByteMs } = record;
+  const at = record.admittedAt.getTime();
+  return (
+    isCount(record.inputTokens, MAX_TOKENS) &&
+    isCount(record.outputTokens, MAX_TOKENS) &&
+    isCount(record.cacheReadTokens, MAX_TOKENS) &&
+    isCount(record.cacheWrite5mTokens, MAX_TOKENS) &&
+    isCount(record.cacheWrite1hTokens, MAX_TOKENS) &&
+    isCount(record.webSearches, MAX_INT4) &&
+    costNanoUsd >= 0n &&
+    costNanoUsd <= MAX_COST_NANO_USD &&
+    isCount(record.status, MAX_INT4) &&
+    (firstByteMs === null || isCount(firstByteMs, MAX_INT4)) &&
+    isCount(record.durationMs, MAX_INT4) &&
+    at >= 0 &&
+    at <= MAX_TIME_MS
+  );
+}
+
+function isCount(value: number, most: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= most;
+}
+
+function clamped(record: UsageRecord): UsageRecord {
+  return {
+    ...record,
     inputTokens: clampCount(record.inputTokens, MAX_TOKENS),
     outputTokens: clampCount(record.outputTokens, MAX_TOKENS),
     cacheReadTokens: clampCount(record.cacheReadTokens, MAX_TOKENS),
@@ -48,10 +78,6 @@ export function clampRecord(record: UsageRecord): UsageRecord {
     firstByteMs: record.firstByteMs === null ? null : clampCount(record.firstByteMs, MAX_INT4),
     durationMs: clampCount(record.durationMs, MAX_INT4),
   };
-  for (const [name, value] of Object.entries(counts)) {
-    if (record[name as keyof typeof counts] !== value) return { ...record, ...counts };
-  }
-  return record;
 }
 
 function clampCost(cost: bigint): bigint {
