@@ -142,7 +142,8 @@ describe('input that nobody would send', () => {
         );
         for (const { bytes, status } of results) {
           statuses.set(status, (statuses.get(status) ?? 0) + 1);
-          if (status >= 500)
+          // A transfer coding that is not known is a 501 (RFC 9112 §6.1).
+          if (status >= 500 && status !== 501)
             throw new Error(`${status} for ${JSON.stringify(bytes.toString('latin1').slice(0, 1500))}`);
         }
       }

@@ -118,6 +118,7 @@ export async function awaitPostgres(
   options: ConnectionOptions,
 ): Promise<void> {
   const deadline = performance.now() + options.connectTimeoutSeconds * 1000;
+  let reason: string | undefined;
   for (let attempt = 1; ; attempt++) {
     let failure: Error;
     try {
@@ -133,34 +134,40 @@ export async function awaitPostgres(
     } catch (error) {
       failure = asStoreError(error);
     }
+    // That the last try was cut short says less than why the one before failed.
+    if (failure !== OUT_OF_TIME || reason === undefined) reason = reasonOf(failure);
     const left = deadline - performance.now();
     const pause = Math.min(250 * 2 ** (attempt - 1), MAX_PAUSE_MS) * (0.8 + 0.4 * Math.random());
     if (left < pause || !isWorthRetrying(failure)) {
-      throw new Error(`cannot use PostgreSQL at ${target.name}: ${reasonOf(failure)}`, { cause: failure });
+      throw new Error(`cannot use PostgreSQL at ${target.name}: ${reason}`, { cause: failure });
     }
     options.onEvent?.('warn', 'postgres does not answer, trying again', {
       target: target.name,
-      reason: reasonOf(failure),
+      reason,
       gives_up_in_seconds: Math.round(left / 1000),
     });
     await sleep(pause);
   }
 }
 
-/** A wrong password or an unknown database will be wrong again. */
+/** A wrong password, an unknown database, or a server without TLS will be as wrong again. */
 function isWorthRetrying(failure: Error): boolean {
-  return failure instanceof StoreUnavailableError && !/\((28|3D)...\)$/.test(failure.message);
+  return (
+    failure instanceof StoreUnavailableError && !/\((28|3D)...\)$|does not support SSL/.test(failure.message)
+  );
 }
 
 export function reasonOf(error: Error): string {
   return error.message.replace(/^store unavailable: /, '');
 }
 
+const OUT_OF_TIME = new StoreUnavailableError('no answer in time');
+
 async function withDeadline<T>(work: Promise<T>, deadline: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, fail) => {
     const left = Math.max(deadline - performance.now(), 1);
-    timer = setTimeout(() => fail(new StoreUnavailableError('no answer in time')), left);
+    timer = setTimeout(() => fail(OUT_OF_TIME), left);
   });
   try {
     return await Promise.race([work, late]);

@@ -17,9 +17,9 @@ function setClock(time: string): void {
   writeFileSync(clockFile, String(Date.parse(time) - Date.now()));
 }
 
-/** Each request costs a cent: 10,000 tokens of input at $1 for a million. */
+/** Each request costs a cent: 9,995 tokens of input at $1 for a million, and one of output at $5. */
 const CENT: AnswerPlan = {
-  tokens: { input: 10_000, output: 0, cacheRead: 0, cacheWrite5m: 0, cacheWrite1h: 0, webSearches: 0 },
+  tokens: { input: 9_995, output: 1, cacheRead: 0, cacheWrite5m: 0, cacheWrite1h: 0, webSearches: 0 },
   delayMs: 0,
   streamMs: 0,
   pieces: 1,

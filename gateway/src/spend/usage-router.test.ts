@@ -70,7 +70,8 @@ async function spend(cents: number, at: Date = NOW): Promise<void> {
   });
   try {
     const admitted = await bed.admit(callOf({ principal, maxTokens: 1 }));
-    answer(admitted, { input_tokens: 0, output_tokens: Math.round(cents * 400) });
+    // Five tokens of input cost what one of output does.
+    answer(admitted, { input_tokens: 5, output_tokens: Math.round(cents * 400) - 1 });
   } finally {
     await bed.ledger.close(5_000);
   }

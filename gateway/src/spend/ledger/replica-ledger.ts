@@ -389,7 +389,12 @@ export class ReplicaLedger implements Ledger {
 
   /** @returns false when it was closed already. */
   #close(hold: Hold): boolean {
-    if (!this.#open.delete(hold.id)) return false;
+    const open = this.#open.get(hold.id);
+    if (open === undefined) return false;
+    this.#open.delete(hold.id);
+    // The tables that a busy Map outgrows stay reachable from each other until the next full collection: what was in one
+    // must not keep a whole request with it.
+    open.floor = undefined;
     for (const { window } of hold.needs) {
       const account = this.#leases.get(window.id);
       if (account !== undefined) account.busy--;
