@@ -39,10 +39,10 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   const database = new Database(pool);
   // Strangers can make the rest busy; what holds and settles must not wait for them.
   const ledgerDatabase = isGateway ? new Database(createPool(target, budget.ledger, onEvent)) : database;
-  const share = (name: string, maxActive: number, maxWaiting: number): Database =>
-    isGateway ? database.within(new ConnectionShare({ name, maxActive, maxWaiting, onShed })) : database;
   const onShed = (name: string, refused: number): void =>
     onEvent?.('warn', 'too many calls at once: some are answered with 503', { share: name, refused });
+  const share = (name: string, maxActive: number, maxWaiting: number): Database =>
+    isGateway ? database.within(new ConnectionShare({ name, maxActive, maxWaiting, onShed })) : database;
   const signIn = share('sign-in', budget.shares.signIn, MAX_WAITING.signIn);
   const api = share('the admin and usage APIs', budget.shares.api, MAX_WAITING.api);
   const reports = share('reports', budget.shares.reports, MAX_WAITING.reports);

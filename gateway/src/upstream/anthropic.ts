@@ -1,5 +1,5 @@
 import type { Dispatcher } from 'undici';
-import { replaceFields, type Edit } from './body-scanner.ts';
+import { spliced, type Splice } from '../splice.ts';
 import { FederatedCredential, type FederationAuth } from './federation.ts';
 import { addOauthBeta, forwardedHeaders } from './headers.ts';
 import type { InferenceRequest, PreparedRequest, Upstream } from './upstream.ts';
@@ -121,13 +121,13 @@ function setHeader(headers: string[], name: string, value: string): void {
 /** The client's body, untouched unless a model goes by another name here. */
 function withModels(request: InferenceRequest, model: string, upstream: string): Buffer {
   const { body, fields, requestedModel, otherModels } = request;
-  const edits: Edit[] = [];
+  const splices: Splice[] = [];
   if (fields.model !== undefined && model !== requestedModel) {
-    edits.push({ span: fields.model, json: JSON.stringify(model) });
+    splices.push({ span: fields.model, text: JSON.stringify(model) });
   }
   for (const { span, requested, upstreamModels } of otherModels) {
     const name = upstreamModels.get(upstream) ?? requested;
-    if (name !== requested) edits.push({ span, json: JSON.stringify(name) });
+    if (name !== requested) splices.push({ span, text: JSON.stringify(name) });
   }
-  return edits.length === 0 ? body : replaceFields(body, edits);
+  return splices.length === 0 ? body : spliced(body, splices);
 }

@@ -167,24 +167,6 @@ export function readField(body: Buffer, span: Pick<Span, 'start' | 'end'>): unkn
   return JSON.parse(body.toString('utf8', span.start, span.end)) as unknown;
 }
 
-/** One value of a body, and the JSON text that is to stand in its place. */
-export interface Edit {
-  readonly span: Pick<Span, 'start' | 'end'>;
-  readonly json: string;
-}
-
-/** A copy of the body with some values replaced; all other bytes stay. */
-export function replaceFields(body: Buffer, edits: readonly Edit[]): Buffer {
-  const parts: Buffer[] = [];
-  let at = 0;
-  for (const { span, json } of edits.toSorted((a, b) => a.span.start - b.span.start)) {
-    parts.push(body.subarray(at, span.start), Buffer.from(json));
-    at = span.end;
-  }
-  parts.push(body.subarray(at));
-  return Buffer.concat(parts);
-}
-
 /** Whether the container at each depth is an object (1) or an array (0). One for all: no scan waits for anything. */
 const containers = new Uint8Array(MAX_DEPTH);
 

@@ -1,5 +1,6 @@
 import { ApiError } from '../http/errors.ts';
-import { readField, replaceFields, type RequestPart } from './body-scanner.ts';
+import { spliced } from '../splice.ts';
+import { readField, type RequestPart } from './body-scanner.ts';
 import { MAX_MODEL_BYTES, understand, type UnderstoodBody } from './received-body.ts';
 import type { OtherModel } from './upstream.ts';
 
@@ -51,7 +52,7 @@ const OPEN_BRACKET = 0x5b;
 export function withoutChoice(understood: UnderstoodBody): UnderstoodBody {
   const { body, fields } = understood;
   if (fields.fallbacks === undefined) return understood;
-  return understand(replaceFields(body, [{ span: fields.fallbacks, json: 'null' }]));
+  return understand(spliced(body, [{ span: fields.fallbacks, text: 'null' }]));
 }
 
 /** The same models in a body that was changed somewhere else. */

@@ -258,12 +258,6 @@ class Admission<C extends AdmissionCall> {
       case 'held':
         this.#demand = demands[result.choice];
         return this.#admitted(result.hold);
-      case 'unavailable':
-        return this.#unavailable();
-      case 'failed':
-        throw this.#failed();
-      case 'short':
-        return this.#improve(result.shortages);
       case 'changed':
         this.#snapshot = this.#deps.caps();
         this.#caps = this.#snapshot.resolve(this.#call.principal, this.#at);
@@ -273,6 +267,10 @@ class Admission<C extends AdmissionCall> {
           short.map(({ cap }) => cap),
           result.shortages,
         );
+      case 'unavailable':
+      case 'failed':
+      case 'short':
+        return this.#decide(result);
     }
   }
 

@@ -1,3 +1,4 @@
+import { spliced, type Splice } from '../../splice.ts';
 import type { Rates, RequestBound } from '../types.ts';
 import { maxTokensOf, type BodyBound } from './body-bound.ts';
 import { isObject, valueOf, type BoundRequest, type MemberSpan } from './request.ts';
@@ -23,13 +24,7 @@ export interface ShrinkRequest {
   /** No more than this, although more may fit. */
   readonly most?: number;
   /** What else is written into the body. */
-  readonly edits?: readonly Edit[];
-}
-
-/** What is written in place of a part of a body. */
-export interface Edit {
-  readonly span: MemberSpan;
-  readonly text: string;
+  readonly edits?: readonly Splice[];
 }
 
 export type ShrinkResult =
@@ -81,7 +76,7 @@ export function shrinkOutput({
   const affordable = Math.min(fitting, most);
   if (affordable < Math.max(1, floor)) return { state: 'impossible', reason: 'floor' };
 
-  const edits: Edit[] = [...more, { span, text: String(affordable) }];
+  const edits: Splice[] = [...more, { span, text: String(affordable) }];
   const budget = thinkingBudget(request);
   // A budget above max_tokens was so before: interleaved thinking allows it.
   if (budget !== undefined && budget.tokens < asked && budget.tokens >= affordable) {
@@ -91,7 +86,7 @@ export function shrinkOutput({
   return {
     state: 'shrunk',
     maxTokens: affordable,
-    body: rewritten(request.body, edits),
+    body: spliced(request.body, edits),
     bound: withOutput(bound, affordable),
   };
 }
@@ -146,15 +141,4 @@ function thinkingBudget(
   if (last?.[1] === undefined) return undefined;
   const end = span.start + last.index + last[0].length;
   return { tokens: thinking['budget_tokens'], span: { start: end - last[1].length, end } };
-}
-
-function rewritten(body: Buffer, edits: readonly Edit[]): Buffer {
-  const parts: Buffer[] = [];
-  let at = 0;
-  for (const { span, text } of edits.toSorted((a, b) => a.span.start - b.span.start)) {
-    parts.push(body.subarray(at, span.start), Buffer.from(text));
-    at = span.end;
-  }
-  parts.push(body.subarray(at));
-  return Buffer.concat(parts);
 }
