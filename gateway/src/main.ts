@@ -9,6 +9,7 @@ import { openStore, type Store } from '@claude-gateway/prisma';
 import { createAudit } from './observe/audit.ts';
 import { createLog } from './observe/log.ts';
 import { Gateway, storeOptions } from './serve.ts';
+import { keepRequestsYoung } from './young-generation.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -60,6 +61,7 @@ async function withStore(configPath: string, use: (store: Store) => Promise<numb
 }
 
 async function serve(configPath: string): Promise<number> {
+  keepRequestsYoung();
   const { env } = process;
   // One stream for both, so that lines never interleave.
   const output = pino.destination({ fd: 2, sync: false });
