@@ -12,6 +12,7 @@ export {
   type ModelPrices,
   type Provider,
 } from './catalog.ts';
+export { addressRefusal, hostRefusal, isLoopbackName } from './destinations.ts';
 export { referencesIn } from './expansion.ts';
 export { jsonSchema } from './json-schema.ts';
 export { loadConfig, type LoadedConfig, type LoadOptions } from './load-config.ts';

@@ -54,6 +54,7 @@ const REVIEWED: Readonly<Record<string, string>> = {
   'bedrock region odd': 'no such region exists, and the endpoint is made from it',
   'models dup id': 'an empty model id reaches no model',
   'http://metadata.azure.internal': 'a metadata service that the reference does not know',
+  'http://0.0.0.0': 'the reference accepts it and never connects',
   'tel loop LB0': THIS_MACHINE,
   'issuer LB0 others': THIS_MACHINE,
   'unknown key': 'clients may know settings that we do not: a warning',

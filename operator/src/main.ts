@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { pino, type Logger } from 'pino';
-import { openStore, type Store } from '@claude-gateway/prisma';
+import { AnswerBudget, openStore, type Store } from '@claude-gateway/prisma';
 import type { DatabaseTarget } from './controllers/databases.ts';
 import { readEnvironment } from './environment.ts';
 import { KubeClient, loadKubeConfig } from './kube/client.ts';
@@ -21,6 +21,9 @@ const USAGE = `Usage:
 
 /** Of each database, for reading and writing side by side. */
 const MAX_CONNECTIONS = 3;
+
+/** What the answers of all databases may take together: whoever may create a ClaudeGateway chooses the server. */
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
 /** @returns the exit code. */
 async function run(): Promise<number> {
@@ -81,10 +84,12 @@ function createLog(level: string): Logger {
 }
 
 function storeOpener(log: Logger): (target: DatabaseTarget) => Promise<Store> {
+  const answers = new AnswerBudget(MAX_ANSWER_BYTES);
   return (target) =>
     openStore({
       ...target,
       role: 'operator',
+      answers,
       maxConnections: MAX_CONNECTIONS,
       revocationTtlSeconds: 0,
       onEvent: (level, message, fields) => log[level](fields ?? {}, message),

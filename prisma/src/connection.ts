@@ -1,6 +1,8 @@
 import { statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { BoundedClient, forgetTakenAnswers } from './connect/bounded-client.ts';
+import { CheckedSocket } from './connect/checked-socket.ts';
 import { asStoreError, StoreUnavailableError } from './errors.ts';
 import type { StoreOptions } from './types.ts';
 
@@ -21,12 +23,12 @@ const MAX_FILE_BYTES = 1024 * 1024;
 
 export type ConnectionOptions = Pick<
   StoreOptions,
-  'url' | 'username' | 'password' | 'connectTimeoutSeconds' | 'onEvent'
+  'url' | 'username' | 'password' | 'connectTimeoutSeconds' | 'answers' | 'resolve' | 'onEvent'
 >;
 
 /** Where we connect, in words for errors and logs: never the password. */
 export interface Target {
-  readonly config: pg.ClientConfig;
+  readonly config: pg.PoolConfig;
   /** `host:port/database` */
   readonly name: string;
 }
@@ -38,7 +40,8 @@ export interface Target {
  * @throws Error when the URL is none, or names a file that is none. The message does not repeat the URL, since it may hold a
  *   password.
  */
-export function connectionTarget({ url, username, password }: ConnectionOptions): Target {
+export function connectionTarget(options: ConnectionOptions): Target {
+  const { url, username, password, answers, resolve } = options;
   const parsed = URL.parse(url);
   if (parsed === null || !['postgres:', 'postgresql:'].includes(parsed.protocol)) {
     throw new Error('store.postgres_url: expected postgres://user@host:5432/database');
@@ -48,6 +51,8 @@ export function connectionTarget({ url, username, password }: ConnectionOptions)
   if (username !== undefined) query.set('user', username);
   if (password !== undefined) query.set('password', password);
   if (query.get('sslmode') !== 'no-verify') query.set('uselibpqcompat', 'true');
+  // The driver prefers a URL's limits to ours.
+  query.delete('query_timeout');
   if (query.get('sslrootcert') === 'system') query.delete('sslrootcert');
   for (const parameter of FILE_PARAMETERS) {
     for (const path of query.getAll(parameter)) assertReadable(parameter, path);
@@ -65,6 +70,8 @@ export function connectionTarget({ url, username, password }: ConnectionOptions)
       keepAlive: true,
       keepAliveInitialDelayMillis: 10_000,
       connectionTimeoutMillis: ACQUIRE_TIMEOUT_MS,
+      stream: () => new CheckedSocket(resolve),
+      ...(answers !== undefined && { answers, Client: BoundedClient as unknown as new () => pg.ClientBase }),
     },
   };
 }
@@ -85,13 +92,19 @@ function assertReadable(parameter: string, path: string): void {
   );
 }
 
+/** Connections to a target. Whoever makes a pool listens for its errors. */
+export function newPool(target: Target, config: pg.PoolConfig): pg.Pool {
+  const pool = new pg.Pool({ ...target.config, ...config });
+  forgetTakenAnswers(pool);
+  return pool;
+}
+
 /**
  * The one pool of a store. Session settings travel as a statement and not as startup parameters, which connection
  * poolers refuse.
  */
 export function createPool(target: Target, max: number, onEvent: StoreOptions['onEvent']): pg.Pool {
-  const pool = new pg.Pool({
-    ...target.config,
+  const pool = newPool(target, {
     max,
     query_timeout: QUERY_TIMEOUT_MS,
     idleTimeoutMillis: 60_000,
@@ -153,7 +166,10 @@ export async function awaitPostgres(
 /** A wrong password, an unknown database, or a server without TLS will be as wrong again. */
 function isWorthRetrying(failure: Error): boolean {
   return (
-    failure instanceof StoreUnavailableError && !/\((28|3D)...\)$|does not support SSL/.test(failure.message)
+    failure instanceof StoreUnavailableError &&
+    !/\((28|3D)...\)$|does not support SSL|blocked destination|does not speak PostgreSQL|room for/.test(
+      failure.message,
+    )
   );
 }
 

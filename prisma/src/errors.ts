@@ -57,7 +57,7 @@ const PRISMA_CODES = /^(P1\d{3}|P2024|P2037)$/;
 
 /** What pg and pg-pool say without a code. */
 const DRIVER_MESSAGES =
-  /^(Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error|Client was closed and is not queryable|Cannot use a pool after calling end|The server does not support SSL)/;
+  /^(Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error|Client was closed and is not queryable|Cannot use a pool after calling end|The server does not support SSL|timeout expired)/;
 
 /**
  * @param error what pg, pg-pool or Prisma threw.
@@ -76,12 +76,19 @@ export function asStoreError(error: unknown): Error {
     if (code !== undefined && PRISMA_CODES.test(code)) {
       return new StoreUnavailableError(text.trim().split('\n').at(-1) ?? code, error);
     }
+    if (candidate.name !== undefined && CONNECTION_ERRORS.has(candidate.name)) {
+      return new StoreUnavailableError(text, error);
+    }
     if (DRIVER_MESSAGES.test(text)) return new StoreUnavailableError(text, error);
   }
   return error instanceof Error ? error : new Error(String(error));
 }
 
+/** Ours: there is no connection, or none that is of use. */
+const CONNECTION_ERRORS = new Set(['BlockedDatabaseError', 'HostileAnswerError']);
+
 interface Failure {
+  readonly name?: string;
   readonly code?: string;
   readonly message?: string;
   /** Prisma's driver adapters keep the driver's own words under these names. */
@@ -92,11 +99,12 @@ interface Failure {
 /** The error and what it was made of: Prisma wraps, and Node aggregates one error per address it tried. */
 function* causes(error: unknown, depth = 0): Generator<Failure> {
   if (typeof error !== 'object' || error === null || depth > 5) return;
-  const { code, message, originalCode, originalMessage, cause, meta, errors } = error as Record<
+  const { name, code, message, originalCode, originalMessage, cause, meta, errors } = error as Record<
     string,
     unknown
   >;
   yield {
+    name: text(name),
     code: text(code),
     message: text(message),
     originalCode: text(originalCode),

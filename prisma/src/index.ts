@@ -10,6 +10,7 @@ export type * from './operator/types.ts';
 export { clampAmount, clampRecord, MAX_AMOUNT } from './ledger/amounts.ts';
 export { versionOf } from './ledger/limit-version.ts';
 export { UsageTooOldError } from './ledger/usage-report.ts';
+export { AnswerBudget } from './connect/answer-budget.ts';
 export { DuplicateCodeError, StoreBusyError, StoreUnavailableError } from './errors.ts';
 export { migrate, readMigrations, type Migration } from './migrations.ts';
 export { openStore } from './store.ts';

@@ -1,11 +1,12 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import pg from 'pg';
+import type pg from 'pg';
 import {
   awaitPostgres,
   connectionTarget,
   createPool,
+  newPool,
   SCHEMA,
   type ConnectionOptions,
   type Target,
@@ -17,6 +18,8 @@ import type { StoreOptions } from './types.ts';
 const MIGRATIONS_DIR = fileURLToPath(new URL('../migrations', import.meta.url));
 /** Of all replicas that boot, one migrates and the others wait for it this long. */
 const LOCK_TIMEOUT_MS = 120_000;
+/** A server that falls silent must not be waited for for good; the longest of scripts takes minutes. */
+const SCRIPT_TIMEOUT_MS = 1_800_000;
 /** Session advisory lock, as (class, object): "clau", migrations. The sweeper's is the same class, object 2. */
 export const LOCK_CLASS = 0x636c6175;
 const LOCK_OBJECT = 1;
@@ -70,8 +73,8 @@ export async function migrateWith(
   if ((await pendingMigrations(pool, wanted)).length === 0) return [];
 
   let session: pg.PoolClient | undefined;
-  const migrationPool = new pg.Pool({
-    ...target.config,
+  const migrationPool = newPool(target, {
+    query_timeout: SCRIPT_TIMEOUT_MS,
     // One connection holds the lock and runs the scripts: if we die, the server frees the lock only when it has
     // ended the script.
     max: 1,

@@ -4,6 +4,8 @@
  * `*Sealed` is ciphertext that the store cannot read. Times are `Date`s of the caller's clock.
  */
 
+import type { AnswerBudget } from './connect/answer-budget.ts';
+import type { Resolve } from './connect/checked-lookup.ts';
 import type { EffectiveStore } from './ledger/effective-types.ts';
 import type { IncreaseRequestStore } from './ledger/increase-request-types.ts';
 import type { AlertStore } from './ledger/alert-types.ts';
@@ -212,6 +214,10 @@ export interface StoreOptions {
   /** How long a revoked session id must be remembered: the lifetime of a bearer token, in seconds. */
   readonly revocationTtlSeconds: number;
   readonly retention?: Partial<Retention>;
+  /** Where a process talks to servers that may be anybody's: what their answers may take together. Absent: no bound. */
+  readonly answers?: AnswerBudget;
+  /** How the host is looked up; the system's resolver unless a test brings its own. */
+  readonly resolve?: Resolve;
   /**
    * `operator` takes part in nothing that replicas do: it migrates, reads and writes, and neither listens, nor keeps
    * revocations in memory, nor sweeps, nor adds usage up. Its connections go when they are idle. Default `gateway`.

@@ -1,40 +1,9 @@
-import { BlockList, isIP } from 'node:net';
-
-/** Names under which clouds answer credentials. The connector guards again, after name resolution. */
-const METADATA_NAMES = new Set([
-  'metadata',
-  'metadata.google.internal',
-  'metadata.goog',
-  'metadata.azure.internal',
-  'metadata.tencentyun.com',
-  'instance-data',
-  'instance-data.ec2.internal',
-]);
-
-/** Link-local addresses, and those of Alibaba Cloud, Azure, Oracle Cloud, EC2, EKS and Google Cloud outside them. */
-const METADATA_ADDRESSES = new BlockList();
-METADATA_ADDRESSES.addSubnet('169.254.0.0', 16, 'ipv4');
-METADATA_ADDRESSES.addSubnet('fe80::', 10, 'ipv6');
-for (const address of ['100.100.100.200', '168.63.129.16', '192.0.0.192']) {
-  METADATA_ADDRESSES.addAddress(address, 'ipv4');
-}
-for (const address of ['fd00:ec2::254', 'fd00:ec2::23', 'fd20:ce::254']) {
-  METADATA_ADDRESSES.addAddress(address, 'ipv6');
-}
-
-function isMetadataHost(host: string): boolean {
-  const bare = host.replace(/^\[|\]$/g, '');
-  const family = isIP(bare);
-  if (family === 0) return METADATA_NAMES.has(bare);
-  return METADATA_ADDRESSES.check(bare, family === 4 ? 'ipv4' : 'ipv6');
-}
+import { hostRefusal, isLoopbackName } from '../destinations.ts';
 
 function parseHttpUrl(text: string): URL | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   return url?.protocol === 'http:' || url?.protocol === 'https:' ? url : undefined;
 }
-
-const bareHost = (url: URL): string => url.hostname.toLowerCase().replace(/\.+$/, '');
 
 /** `https://user:password@host`: URLs are logged and shown, and most of what is given one does not use these. */
 export function hasUserInfo(text: string): boolean {
@@ -46,10 +15,13 @@ export function isHttpUrl(text: string): boolean {
   return parseHttpUrl(text) !== undefined;
 }
 
-/** An http(s) URL whose host is not, literally, a cloud metadata endpoint. */
+/**
+ * An http(s) URL whose host is not, literally, one that nothing connects to: of a cloud's metadata service, link-local,
+ * multicast, unspecified, in whatever form. Loopback has a rule of its own, and names are judged when they are looked up.
+ */
 export function isFetchableUrl(text: string): boolean {
   const url = parseHttpUrl(text);
-  return url !== undefined && !isMetadataHost(bareHost(url));
+  return url !== undefined && hostRefusal(url.hostname, true) === null;
 }
 
 /** A host that only this machine can reach (RFC 6761 §6.3, RFC 1122 §3.2.1.3, RFC 4291 §2.5.3). */
@@ -58,9 +30,7 @@ export function isLoopbackHost(host: string): boolean {
     .toLowerCase()
     .replace(/^\[|\]$/g, '')
     .replace(/\.+$/, '');
-  return (
-    bare === 'localhost' || bare.endsWith('.localhost') || bare === '::1' || /^127(\.\d{1,3}){3}$/.test(bare)
-  );
+  return isLoopbackName(bare) || bare === '::1' || /^127(\.\d{1,3}){3}$/.test(bare);
 }
 
 const UNSPECIFIED = new Set(['0.0.0.0', '[::]']);
@@ -80,4 +50,26 @@ export function isSecureUrl(text: string): boolean {
 /** `http://` to anywhere but this machine: whoever is on the way reads along. */
 export function isExposedUrl(text: string): boolean {
   return isHttpUrl(text) && !isSecureUrl(text);
+}
+
+/**
+ * Why no database may be looked for where a connection URL says, or null: its host, in the parameter `host` too. Anything but
+ * what nothing connects to is fine, this machine included; a URL that cannot be read is for the store to refuse.
+ */
+export function databaseRefusal(text: string): string | null {
+  const url = URL.parse(text);
+  if (url === null) return null;
+  for (const host of [url.hostname, ...url.searchParams.getAll('host')]) {
+    const refusal = host === '' || host.startsWith('/') ? null : hostRefusal(decoded(host), true);
+    if (refusal !== null) return refusal;
+  }
+  return null;
+}
+
+function decoded(host: string): string {
+  try {
+    return decodeURIComponent(host);
+  } catch {
+    return host;
+  }
 }

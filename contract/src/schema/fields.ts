@@ -30,7 +30,8 @@ export const urlText = () => z.string().refine((text) => !hasUserInfo(text), NO_
 /** An http(s) URL that does not point at a cloud's metadata service. Loopback is judged when connecting. */
 export const fetchableUrl = () =>
   urlText().refine(isFetchableUrl, {
-    error: 'must be an http:// or https:// URL, and not of a cloud metadata service',
+    error:
+      'must be an http:// or https:// URL, and not of a cloud metadata service, link-local, multicast or unspecified',
   });
 
 /** As {@link fetchableUrl}, and encrypted unless it stays on this machine. */
@@ -40,7 +41,9 @@ export const secureUrl = () =>
       error: 'must be an https:// URL; http:// for loopback addresses only',
       abort: true,
     })
-    .refine(isFetchableUrl, { error: 'must not be of a cloud metadata service' });
+    .refine(isFetchableUrl, {
+      error: 'must not be of a cloud metadata service, link-local, multicast or unspecified',
+    });
 
 const PREFIX = /^(0|[1-9]\d{0,2})$/;
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { databaseRefusal } from './addresses.ts';
 import { numeric, positiveInt } from './fields.ts';
 
 const MIN_SECRET = 32;
@@ -30,7 +31,10 @@ export const storeSchema = z
   .strictObject({
     postgres_url: z
       .string()
-      .regex(/^postgres(ql)?:\/\//, 'must begin with postgres:// or postgresql://')
+      .regex(/^postgres(ql)?:\/\//, { error: 'must begin with postgres:// or postgresql://', abort: true })
+      .refine((text) => databaseRefusal(text) === null, {
+        error: ({ input }) => `must name a host that may be connected to: ${databaseRefusal(String(input))}`,
+      })
       .describe('Connection URL of the database.'),
     username: z.string().optional().describe('Database user; wins over the one in the URL.'),
     password: z.string().optional().describe('Database password; wins over the one in the URL.'),

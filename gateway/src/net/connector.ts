@@ -1,16 +1,11 @@
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { isIP, type Socket } from 'node:net';
+import { hostRefusal } from '@claude-gateway/contract';
 import { buildConnector } from 'undici';
 import { ignoreInterim } from './interim-responses.ts';
 import { compileProxyChoice, type ProxyOptions } from './proxy-choice.ts';
-import {
-  BlockedDestinationError,
-  checkedAddresses,
-  guardedLookup,
-  hostRefusal,
-  type GuardOptions,
-} from './ssrf-guard.ts';
+import { BlockedDestinationError, checkedAddresses, guardedLookup, type GuardOptions } from './ssrf-guard.ts';
 
 export interface ConnectorOptions extends GuardOptions {
   /** PEM certificates that replace the system's trust store for destinations (never for the proxy itself). */

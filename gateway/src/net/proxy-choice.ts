@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { AddressSet } from '../http/client-address.ts';
-import { isLoopbackName } from './ssrf-guard.ts';
+import { isLoopbackName } from '@claude-gateway/contract';
 
 /** The forward proxy, as HTTP_PROXY, HTTPS_PROXY and NO_PROXY describe it. */
 export interface ProxyOptions {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Store, StoreOptions } from '@claude-gateway/prisma';
 import type { ControllerLog } from '../kube/controller.ts';
 import { PolicyDatabase, type PolicyDatabaseOptions } from './policies/policy-database.ts';
@@ -15,14 +16,33 @@ export interface DatabasesOptions {
   readonly log: ControllerLog;
   /** How often databases are looked at when nothing happens, in ms. */
   readonly interval?: number | undefined;
+  /** How long one gateway waits for its database before others have their turn, in ms. Default 10 000. */
+  readonly patience?: number | undefined;
+}
+
+const PATIENCE_MS = 10_000;
+
+interface Opened {
+  readonly store: Store;
+  readonly policies: PolicyDatabase;
 }
 
 interface Connection {
   readonly id: string;
+  /** For people: host and database. */
+  readonly name: string;
   readonly gateways: Set<string>;
-  readonly opening: Promise<{ readonly store: Store; readonly policies: PolicyDatabase }>;
+  readonly opening: Promise<Opened>;
   /** Once open. */
-  opened: { readonly store: Store; readonly policies: PolicyDatabase } | undefined;
+  opened: Opened | undefined;
+  /** Somebody did not want to wait any longer, and is told how it ends. */
+  isLate: boolean;
+}
+
+class StillOpeningError extends Error {
+  constructor(name: string, patience: number) {
+    super(`${name} was not ready after ${patience / 1000} s: it is still being connected to or migrated`);
+  }
 }
 
 /** The databases of the gateways. Gateways that name the same one share the connection, and so their policies. */
@@ -38,7 +58,9 @@ export class Databases {
   }
 
   /**
-   * The database of a gateway, connected and migrated; leaves the one that it had before when that is another one.
+   * The database of a gateway, connected and migrated; leaves the one that it had before when that is another one. What takes
+   * longer than a moment goes on without anybody waiting for it: a database that is silent, or that does not stop answering, must
+   * not keep a worker from other gateways. `onChange` tells how it ended.
    *
    * @throws Error, for people: it names the host, and never a password.
    */
@@ -53,12 +75,11 @@ export class Databases {
     connection.gateways.add(gateway);
     this.#byGateway.set(gateway, connection);
     try {
-      const { policies } = await connection.opening;
+      const { policies } = await this.#patiently(connection);
       if (this.#problems.delete(gateway) || wasNotAccepted) this.#options.onChange([gateway], 'all');
       return policies;
     } catch (error) {
-      if (this.#connections.get(id) === connection) this.#connections.delete(id);
-      if (this.#byGateway.get(gateway) === connection) this.#byGateway.delete(gateway);
+      if (!(error instanceof StillOpeningError)) this.#drop(connection);
       const { message } = error as Error;
       if (this.#problems.get(gateway) !== message) {
         this.#problems.set(gateway, message);
@@ -66,6 +87,37 @@ export class Databases {
       }
       throw error;
     }
+  }
+
+  async #patiently(connection: Connection): Promise<Opened> {
+    const { patience = PATIENCE_MS, onChange } = this.#options;
+    if (connection.opened !== undefined) return connection.opened;
+    const abort = new AbortController();
+    const late = sleep(patience, undefined, { signal: abort.signal }).then(() => {
+      if (!connection.isLate) {
+        connection.isLate = true;
+        const tell = (): void => onChange([...connection.gateways], 'all');
+        connection.opening.then(tell, () => {
+          const { gateways } = connection;
+          this.#drop(connection);
+          onChange([...gateways], 'all');
+        });
+      }
+      throw new StillOpeningError(connection.name, patience);
+    });
+    late.catch(() => undefined);
+    try {
+      return await Promise.race([connection.opening, late]);
+    } finally {
+      abort.abort();
+    }
+  }
+
+  /** It could not be opened: the next attempt is a new one. */
+  #drop(connection: Connection): void {
+    if (this.#connections.get(connection.id) === connection) this.#connections.delete(connection.id);
+    for (const gateway of connection.gateways)
+      if (this.#byGateway.get(gateway) === connection) this.#byGateway.delete(gateway);
   }
 
   /** The gateway's spec never made sense: nobody knows its database. */
@@ -122,11 +174,12 @@ export class Databases {
 
   #connect(id: string, target: DatabaseTarget): Connection {
     const { open, subjects, onChange, log, interval } = this.#options;
+    const name = nameOf(target.url);
     const gateways = new Set<string>();
     const opening = open(target).then((store) => {
       const policies = new PolicyDatabase({
         store: store.policies,
-        name: nameOf(target.url),
+        name,
         subjects: () => subjects([...gateways]),
         onChange: (owners) => onChange([...gateways], owners),
         log,
@@ -135,16 +188,23 @@ export class Databases {
       connection.opened = { store, policies };
       return connection.opened;
     });
-    const connection: Connection = { id, gateways, opening, opened: undefined };
+    const connection: Connection = { id, name, gateways, opening, opened: undefined, isLate: false };
     this.#connections.set(id, connection);
     return connection;
   }
 }
 
-async function close({ opening }: Connection): Promise<void> {
-  const opened = await opening.catch(() => undefined);
-  await opened?.policies.close();
-  await opened?.store.close();
+/** Does not wait for what is still being opened: that is closed as soon as it is. */
+async function close({ opened, opening }: Connection): Promise<void> {
+  const closing = opening.then(
+    async ({ policies, store }) => {
+      await policies.close();
+      await store.close();
+    },
+    () => undefined,
+  );
+  if (opened === undefined) closing.catch(() => undefined);
+  else await closing;
 }
 
 /** `host:port/database`. */
