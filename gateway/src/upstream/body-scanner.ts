@@ -9,7 +9,7 @@
  * limits, far beyond what clients send, which keep the work per byte the same whatever the body.
  */
 import { skipLongString, skipScalar, skipSpace, wordsBelow } from './json-text.ts';
-import { findName, foldedNameAt, foldedNames, nameAt, nameTable } from './member-names.ts';
+import { findName, foldedNameAt, foldedNames, nameAt, nameTable, speaksOfModel } from './member-names.ts';
 
 // Not imported: the engine reads an imported constant anew each time, which is a tenth of all that a scan takes.
 const QUOTE = 0x22;
@@ -74,6 +74,8 @@ export interface RequestPart {
   /** Where it stands, for people: `tools.3`, `fallbacks.0`, or `tool_definition` for a tool in a message. */
   readonly path: string;
   readonly members: Readonly<Partial<Record<PartMember, Span>>>;
+  /** Of a tool in a message: a member besides that has a name that speaks of models, or one within that has. */
+  readonly namesModel?: string;
 }
 
 export interface ScannedBody {
@@ -95,8 +97,8 @@ export interface ScannedBody {
    */
   readonly unreadable: string | undefined;
   /**
-   * A top-level member that is not known and has `model` in its name, or has a member of that name within: it may
-   * choose a model that the policy does not get to see.
+   * A member, by its path as far as it is known, that has `model` in its name (`tool_choice.model`, `tools.3.fallback_model`), or
+   * the top-level member that has it within and is not known: it may choose a model that the policy does not get to see.
    */
   readonly namesModel: string | undefined;
   /** Tools that say their type or have a member besides that matters, in `tools` and in messages. */
@@ -127,18 +129,27 @@ export const SCAN_LIMITS = {
   parts: MAX_PARTS,
 } as const;
 
-/** What a member may have in it that is called `model`: a schema, a text, or a name that is looked at by itself. */
-const MAY_SAY_MODEL: ReadonlySet<BodyField | undefined> = new Set<BodyField | undefined>([
-  'metadata',
-  'messages',
-  'system',
-  'tools',
-  'tool_choice',
-  'tags',
-  'fallbacks',
-  'output_config',
-  'output_format',
-]);
+/**
+ * Where members may be called what they like, by how deep below the value they stand: schemas, examples, labels, what a tool was
+ * called with. Everywhere else such a name is looked at. Absent: the whole value.
+ */
+interface Watch {
+  readonly from: number;
+  readonly to: number;
+}
+const ALL: Watch = { from: 1, to: Infinity };
+const NONE: Watch = { from: 1, to: 0 };
+/** Of a message and of a block in its content; below that is what tools were called with and what they answered. */
+const OF_MESSAGES: Watch = { from: 1, to: 4 };
+/** Settings of tools, by the name of each. */
+const BY_TOOL: Watch = { from: 2, to: Infinity };
+
+/** Members of the outermost object of which not {@link ALL} is watched, unless they are walked through. */
+const WATCHED: Readonly<Partial<Record<BodyField, Watch>>> = { messages: OF_MESSAGES, tags: NONE };
+/** Members of a tool, likewise. Longer names are of no interest. */
+const FREE_TOOL_MEMBERS = nameTable(['input_schema', 'input_examples', 'configs']);
+/** Members of members that have a schema in them (`output_config.format.schema`, `output_format.schema`). */
+const SCHEMA_MEMBERS = nameTable(['format', 'schema']);
 
 /** What is looked for beside the words. */
 const MARKS = ['model', 'definition', 'tool_definition'] as const;
@@ -191,6 +202,11 @@ class Scanner {
   #unreadable: string | undefined;
   /** How many members are called `model`, at any depth. */
   #models = 0;
+  /** At which depths names are looked at, and the first that speaks of models. */
+  #watchFrom = NONE.from;
+  #watchTo = NONE.to;
+  #seen: string | undefined;
+  #namesModel: string | undefined;
   #definesTools = false;
   /** Where the values of members called `definition` begin. */
   readonly #definitions: number[] = [];
@@ -206,28 +222,20 @@ class Scanner {
   object(at: number): ScannedBody | ScanFailure {
     const body = this.#body;
     const fields: Partial<Record<BodyField, Span>> = {};
-    let namesModel: string | undefined;
     let members = 0;
     const end = this.#members(at, (keyStart, keyEnd, start) => {
       if (++members > MAX_TOP_LEVEL_MEMBERS) return this.#fail('too_many_members');
       const name = nameAt(body, keyStart, keyEnd, FIELD_KEYS);
       if (name === 'invalid') return -1;
-      const models = this.#models;
-      const valueEnd =
-        name === 'tools'
-          ? this.#parts(start, name, this.#tools)
-          : name === 'fallbacks'
-            ? this.#parts(start, name, this.#fallbacks)
-            : this.skipValue(start);
+      const valueEnd = this.#field(name, start);
       if (valueEnd === -1) return -1;
       if (name !== undefined) {
         if (fields[name] !== undefined) this.#doubled ??= name;
         fields[name] = { keyStart, start, end: valueEnd };
-      }
-      const mayChoose = this.#models > models && !MAY_SAY_MODEL.has(name);
-      if (mayChoose || (name === undefined && hasModelInName(body, keyStart, keyEnd))) {
-        namesModel ??= body.toString('utf8', keyStart + 1, Math.min(keyEnd - 1, keyStart + 65));
-      } else if (name === undefined) {
+        if (this.#seen !== undefined) this.#namesModel ??= `${name}.${this.#seen}`;
+      } else if (this.#seen !== undefined || speaksOfModel(body, keyStart, keyEnd)) {
+        this.#namesModel ??= body.toString('utf8', keyStart + 1, Math.min(keyEnd - 1, keyStart + 65));
+      } else {
         this.#misspelled ??= foldedNameAt(body, keyStart, keyEnd, FOLDED_FIELDS);
       }
       return valueEnd;
@@ -240,11 +248,53 @@ class Scanner {
       doubled: this.#doubled,
       misspelled: this.#misspelled,
       unreadable: this.#unreadable,
-      namesModel,
+      namesModel: this.#namesModel,
       tools: this.#tools,
       fallbacks: this.#fallbacks,
       words: this.#counts,
     };
+  }
+
+  /** Steps over the value of a member of the outermost object. */
+  #field(name: BodyField | undefined, start: number): number {
+    this.#forget();
+    if (name === 'tools') return this.#parts(start, name, this.#tools);
+    if (name === 'fallbacks') return this.#parts(start, name, this.#fallbacks);
+    if (name === 'output_config' || name === 'output_format') return this.#withSchema(start, true);
+    return this.#watched((name && WATCHED[name]) ?? ALL, start);
+  }
+
+  #watched(watch: Watch, start: number): number {
+    const first = this.#body[start];
+    if (first !== OPEN_BRACE && first !== OPEN_BRACKET) return this.skipValue(start);
+    this.#watchFrom = watch.from;
+    this.#watchTo = watch.to;
+    const end = this.skipValue(start);
+    this.#watchTo = NONE.to;
+    return end;
+  }
+
+  /** Steps over what has a schema in a member of that name, or in one called `format`, and looks at all other names. */
+  #withSchema(at: number, mayFormat: boolean): number {
+    const body = this.#body;
+    if (body[at] !== OPEN_BRACE) return this.#watched(ALL, at);
+    if (++this.#values > MAX_VALUES) return this.#fail('too_many_values');
+    return this.#members(at, (keyStart, keyEnd, start) => {
+      const name = nameAt(body, keyStart, keyEnd, SCHEMA_MEMBERS);
+      if (name === 'schema') return this.#watched(NONE, start);
+      if (name === 'format' && mayFormat) return this.#withSchema(start, false);
+      this.#lookAt(keyStart, keyEnd);
+      return this.#watched(ALL, start);
+    });
+  }
+
+  #forget(): void {
+    this.#seen = undefined;
+  }
+
+  #lookAt(keyStart: number, keyEnd: number): void {
+    if (this.#seen === undefined && speaksOfModel(this.#body, keyStart, keyEnd))
+      this.#seen = this.#body.toString('utf8', keyStart + 1, keyEnd - 1);
   }
 
   /** @returns the offset behind the value, whatever it nests; no recursion. */
@@ -263,7 +313,7 @@ class Scanner {
         if (body[i] !== (isObject ? CLOSE_BRACE : CLOSE_BRACKET)) {
           if (depth === MAX_DEPTH) return this.#fail('too_deep');
           containers[depth++] = isObject ? 1 : 0;
-          if (isObject && (i = this.#key(i)) === -1) return -1;
+          if (isObject && (i = this.#key(i, depth)) === -1) return -1;
           continue;
         }
         i++;
@@ -278,7 +328,7 @@ class Scanner {
         const next = body[i];
         if (next === COMMA) {
           i = skipSpace(body, i + 1);
-          if (isObject && (i = this.#key(i)) === -1) return -1;
+          if (isObject && (i = this.#key(i, depth)) === -1) return -1;
           break;
         }
         if (next !== (isObject ? CLOSE_BRACE : CLOSE_BRACKET)) return -1;
@@ -347,11 +397,14 @@ class Scanner {
     if (++this.#values > MAX_VALUES) return this.#fail('too_many_values');
     const body = this.#body;
     let found: Partial<Record<PartMember, Span>> | undefined;
+    this.#forget();
     const path = (): string => (index === undefined ? list : `${list}.${index}`);
     const end = this.#members(at, (keyStart, keyEnd, start) => {
-      const valueEnd = this.skipValue(start);
       const name = nameAt(body, keyStart, keyEnd, PART_KEYS);
       if (name === 'invalid') return -1;
+      const free = name === undefined ? nameAt(body, keyStart, keyEnd, FREE_TOOL_MEMBERS) : undefined;
+      const valueEnd = this.#watched(free === undefined ? ALL : free === 'configs' ? BY_TOOL : NONE, start);
+      if (name === undefined) this.#lookAt(keyStart, keyEnd);
       if (valueEnd !== -1 && name !== undefined) {
         found ??= {};
         if (found[name] !== undefined) this.#doubled ??= `${path()}.${name}`;
@@ -364,9 +417,12 @@ class Scanner {
       }
       return valueEnd;
     });
-    if (end === -1 || found === undefined) return end;
+    if (end === -1) return end;
+    const namesModel = this.#seen === undefined ? undefined : `${path()}.${this.#seen}`;
+    if (index !== undefined) this.#namesModel ??= namesModel;
+    if (found === undefined) return end;
     if (into.length === MAX_PARTS) return this.#fail('too_many_members');
-    into.push({ path: path(), members: found });
+    into.push({ path: path(), members: found, ...(namesModel !== undefined && { namesModel }) });
     return end;
   }
 
@@ -388,11 +444,12 @@ class Scanner {
   }
 
   /** From a key's opening quote to where its value begins. */
-  #key(at: number): number {
+  #key(at: number, depth: number): number {
     const body = this.#body;
     if (body[at] !== QUOTE) return -1;
     const end = this.#string(at);
     if (end === -1) return -1;
+    if (depth <= this.#watchTo && depth >= this.#watchFrom) this.#lookAt(at, end);
     const colon = skipSpace(body, end);
     return body[colon] === COLON ? skipSpace(body, colon + 1) : -1;
   }
@@ -448,11 +505,4 @@ class Scanner {
 
 function isWithin(offset: number, span: Span | undefined): boolean {
   return span !== undefined && offset >= span.start && offset < span.end;
-}
-
-/** Whether a member's name speaks of models (`fallback_model`), in whatever spelling. No member has a longer one. */
-function hasModelInName(body: Buffer, start: number, end: number): boolean {
-  if (end - start > FIELD_KEYS.longest) return false;
-  const text = body.toString('utf8', start, end);
-  return (text.includes('\\') ? String(JSON.parse(text)) : text).toLowerCase().includes('model');
 }

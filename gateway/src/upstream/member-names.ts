@@ -2,6 +2,7 @@ import { isAt } from './json-text.ts';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
+const LOWER_M = 0x6d;
 const LOWER_U = 0x75;
 
 /** Names to look for in JSON text, by their length. */
@@ -101,6 +102,40 @@ export function foldedNameAt<N extends string>(
   if (table.byLength[length] === undefined) return undefined;
   const found = findName(decoded, 0, length, table);
   return found === undefined ? undefined : byFolded.get(found);
+}
+
+/** No member of the API has a longer name, written out as `\u0000`. */
+const LONGEST_MEMBER_BYTES = 128;
+const MODEL = Buffer.from('model');
+
+/**
+ * Whether a member's name speaks of models (`fallback_model`, `Model`, `mod\u0065l`). Neither case nor underscores count.
+ *
+ * @param start Of the opening quote of a string.
+ * @param end Behind the closing one.
+ */
+export function speaksOfModel(body: Buffer, start: number, end: number): boolean {
+  if (end - start > LONGEST_MEMBER_BYTES || end - start < MODEL.length + 2) return false;
+  let matched = 0;
+  for (let i = start + 1; i < end - 1; i++) {
+    let c = body[i] ?? 0;
+    if (c === UNDERSCORE) continue;
+    if (c === BACKSLASH) {
+      // Of all escapes only these can be letters.
+      if (body[++i] !== LOWER_U) c = 0;
+      else {
+        c = hexadecimal(body, i + 1, end - 1);
+        i += 4;
+        if (c === UNDERSCORE) continue;
+        if (c > 0x7f) c = 0;
+      }
+    }
+    c |= LOWER_CASE;
+    // No beginning of the word stands within it.
+    if (matched === 0 || c !== MODEL[matched]) matched = c === LOWER_M ? 1 : 0;
+    else if (++matched === MODEL.length) return true;
+  }
+  return false;
 }
 
 /** Folds into {@link decoded}. @returns its length; {@link MAX_NAME_BYTES} + 1 when no ASCII name is left. */

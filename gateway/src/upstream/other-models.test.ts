@@ -80,6 +80,36 @@ describe('a model that a request names beside its own', () => {
       'tools.0.model: this gateway knows no tool of this type that asks a model, and cannot check it; leave it out.',
     ],
     [
+      'that an advisor leaves open',
+      { tools: [{ type: 'advisor_20260301', name: 'advisor' }] },
+      'tools.0.model: this tool asks a model, and this gateway cannot check one that is not named; name it.',
+    ],
+    [
+      'that an advisor of another kind leaves open',
+      { tools: [{ type: 'Advisor_next', name: 'advisor' }] },
+      'tools.0.model: this tool asks a model, and this gateway cannot check one that is not named; name it.',
+    ],
+    [
+      'that an advisor in a message leaves open',
+      define({ type: 'advisor_20260301', name: 'advisor' }),
+      'tool_definition.model: this tool asks a model, and this gateway cannot check one that is not named; name it.',
+    ],
+    [
+      'of a tool, by another name',
+      { tools: [{ ...advisor('a'), fallback_model: 'a' }] },
+      'tools.0.fallback_model: this gateway does not know this member and cannot check the model in it; leave it out.',
+    ],
+    [
+      'of a tool in a message, by another name',
+      define({ ...advisor('a'), options: { judge_model: 'a' } }),
+      'tool_definition.judge_model: this gateway does not know this member and cannot check the model in it; leave it out.',
+    ],
+    [
+      'in the choice of tools',
+      { tool_choice: { type: 'auto', model: 'a' } },
+      'tool_choice.model: this gateway does not know this member and cannot check the model in it; leave it out.',
+    ],
+    [
       'where nobody knows of one',
       { agents: [{ model: 'a' }] },
       'agents: this gateway does not know this member and cannot check the model in it; leave it out.',

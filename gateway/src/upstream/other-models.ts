@@ -1,7 +1,7 @@
 import { ApiError } from '../http/errors.ts';
 import { spliced } from '../splice.ts';
 import { readField, type RequestPart } from './body-scanner.ts';
-import { MAX_MODEL_BYTES, understand, type UnderstoodBody } from './received-body.ts';
+import { MAX_MODEL_BYTES, understand, unknownMember, type UnderstoodBody } from './received-body.ts';
 import type { OtherModel } from './upstream.ts';
 
 /** Tools that ask a model which they name. */
@@ -15,16 +15,24 @@ export type NamedModel = Pick<OtherModel, 'path' | 'span' | 'requested'>;
 /**
  * The models that a request names beside its own: in tools that ask one, and as fallbacks.
  *
- * @throws ApiError (400) for a model that is no text, and for one in a tool that is not known to ask one.
+ * @throws ApiError (400) for a model that is no text, for one in a tool that is not known to ask one, and for a tool that asks one
+ *   and does not say which.
  */
 export function namedModelsOf({ body, tools, fallbacks }: UnderstoodBody): readonly NamedModel[] {
   if (tools.length === 0 && fallbacks.length === 0) return NONE;
   const named: NamedModel[] = [];
   for (const tool of tools) {
-    if (tool.members.model === undefined) continue;
     const type = textOf(body, tool, 'type');
     // What looks like a tool in a message may be data that goes by the same name.
     if (tool.path === 'tool_definition' && !DATED.test(type ?? '')) continue;
+    if (tool.namesModel !== undefined) throw unknownMember(tool.namesModel);
+    if (tool.members.model === undefined) {
+      if (type === undefined || !type.toLowerCase().startsWith('advisor')) continue;
+      throw new ApiError(
+        'invalid_request_error',
+        `${tool.path}.model: this tool asks a model, and this gateway cannot check one that is not named; name it.`,
+      );
+    }
     if (type === undefined || !ADVISOR.test(type)) {
       throw new ApiError(
         'invalid_request_error',

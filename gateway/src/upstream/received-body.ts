@@ -25,11 +25,7 @@ export function understand(body: Buffer): UnderstoodBody {
   if (misspelled !== undefined)
     throw invalid(`${misspelled}: the request body has this member in another spelling; write it like this.`);
   if (unreadable !== undefined) throw invalid(`${unreadable}: ${UNREADABLE}`);
-  if (namesModel !== undefined) {
-    throw invalid(
-      `${printable(namesModel)}: this gateway does not know this member and cannot check the model in it; leave it out.`,
-    );
-  }
+  if (namesModel !== undefined) throw unknownMember(namesModel);
   return { body, fields, words, tools, fallbacks };
 }
 
@@ -76,6 +72,13 @@ function readMember(body: Buffer, span: NonNullable<ScannedBody['fields']['model
   } catch {
     throw invalid(SCAN_FAILURES.invalid_json);
   }
+}
+
+/** A member that may choose a model, in a place where none is known to. */
+export function unknownMember(path: string): ApiError {
+  return invalid(
+    `${printable(path)}: this gateway does not know this member and cannot check the model in it; leave it out.`,
+  );
 }
 
 function invalid(message: string): ApiError {
