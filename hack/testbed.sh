@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Gets the programs that end-to-end tests drive: a browser, a terminal multiplexer, and for CI Prometheus. Installs them where that can be
+# Gets the programs that end-to-end tests drive: a browser, a terminal multiplexer, and for CI Prometheus and PgBouncer. Installs them where that can be
 # done without asking (Debian, as root); elsewhere says what is missing, and the tests that need it are skipped.
 set -euo pipefail
 
@@ -8,9 +8,10 @@ type -P tmux >/dev/null || packages+=(tmux)
 if [[ -z ${CHROMIUM_BIN:-} && -z $(type -P chromium chromium-browser google-chrome) ]]; then
   packages+=(chromium)
 fi
-# On a person's machine it would come as a service.
+# On a person's machine they would come as services.
 if [[ -n ${CI:-} ]]; then
   type -P promtool >/dev/null || packages+=(prometheus)
+  PATH=$PATH:/usr/sbin type -P "${PGBOUNCER_BIN:-pgbouncer}" >/dev/null || packages+=(pgbouncer)
 fi
 ((${#packages[@]})) || exit 0
 

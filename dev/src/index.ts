@@ -1,5 +1,12 @@
 export { ApiServer, findKubeProgram, type ApiServerAccess } from './api-server.ts';
 export { freePort } from './free-port.ts';
+export {
+  findPgBouncer,
+  startPgBouncer,
+  type PgBouncerOptions,
+  type PoolMode,
+  type RunningPgBouncer,
+} from './pgbouncer.ts';
 export { startPostgres, type PostgresOptions, type RunningPostgres } from './postgres.ts';
 export { findPostgres } from './postgres-binaries.ts';
 export {

@@ -1,9 +1,11 @@
 import { statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import type { AnswerBudget } from './connect/answer-budget.ts';
 import { BoundedClient, forgetTakenAnswers } from './connect/bounded-client.ts';
 import { CheckedSocket } from './connect/checked-socket.ts';
 import { asStoreError, StoreUnavailableError } from './errors.ts';
+import { untilAborted } from './pause.ts';
 import type { StoreOptions } from './types.ts';
 
 /** The PostgreSQL schema that holds everything of ours, so that a database can be shared. */
@@ -14,23 +16,93 @@ const APPLICATION_NAME = 'claude-gateway';
 /** What the server gives a statement, and a moment more what we give the server, should it fall silent. */
 export const STATEMENT_TIMEOUT_MS = 5_000;
 const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 1_000;
+/** The same for one transaction, whoever's connection it runs on. */
+export const LOCAL_TIMEOUTS = `SET LOCAL statement_timeout = ${STATEMENT_TIMEOUT_MS}; SET LOCAL idle_in_transaction_session_timeout = ${QUERY_TIMEOUT_MS}`;
+/**
+ * The same for all of a connection, where it is one: `$1` is the process that greeted us. A pooler greets in its own name
+ * and lends its connections to others, who must not find our settings there. One row, or none behind a pooler.
+ */
+const SESSION_TIMEOUTS = `
+  SELECT set_config('statement_timeout', '${STATEMENT_TIMEOUT_MS}', false),
+         set_config('idle_in_transaction_session_timeout', '${QUERY_TIMEOUT_MS}', false)
+   WHERE pg_backend_pid() = $1::integer`;
 /** How long a call may wait for a free or a new connection before it is answered with 503. */
 const ACQUIRE_TIMEOUT_MS = 3_000;
 const MAX_PAUSE_MS = 2_000;
+/** How long a server may take to say goodbye. */
+const GOODBYE_MS = 1_000;
 /** Parameters of a connection URL that name a file, which pg reads whole, and waits for, with each connection. */
 const FILE_PARAMETERS = ['sslrootcert', 'sslcert', 'sslkey'] as const;
 const MAX_FILE_BYTES = 1024 * 1024;
 
-export type ConnectionOptions = Pick<
-  StoreOptions,
-  'url' | 'username' | 'password' | 'connectTimeoutSeconds' | 'answers' | 'resolve' | 'onEvent'
->;
+export type Credentials = Pick<StoreOptions, 'url' | 'username' | 'password'>;
+export type TargetOptions = Credentials & Pick<StoreOptions, 'answers' | 'resolve'>;
+export type ConnectionOptions = TargetOptions &
+  Pick<StoreOptions, 'connectTimeoutSeconds' | 'startTimeoutSeconds' | 'signal' | 'onEvent'>;
 
-/** Where we connect, in words for errors and logs: never the password. */
-export interface Target {
-  readonly config: pg.PoolConfig;
-  /** `host:port/database` */
+/** Where we connect, and as whom. */
+export class Target {
+  /** `host:port/database`, in words for errors and logs: never the password. */
   readonly name: string;
+  /** Of a pool: each of its connections is made as of that moment. */
+  readonly Client: new (options?: pg.ClientConfig) => pg.Client;
+  readonly #options: TargetOptions;
+  #config: pg.ClientConfig;
+
+  /** @throws Error, see {@link readUrl}. */
+  constructor(options: TargetOptions) {
+    ({ name: this.name, config: this.#config } = readUrl(options));
+    this.#options = options;
+    const current = (given: pg.ClientConfig | undefined): pg.ClientConfig => ({
+      connectionTimeoutMillis: ACQUIRE_TIMEOUT_MS,
+      ...given,
+      ...this.#config,
+    });
+    const { answers } = options;
+    this.Client =
+      answers === undefined
+        ? class extends pg.Client {
+            constructor(given?: pg.ClientConfig) {
+              super(current(given));
+            }
+          }
+        : boundedBy(answers, current);
+  }
+
+  /**
+   * Takes over who we connect as, from the next connection on: passwords change while we run.
+   *
+   * @returns whether it is the same database; of another one nothing is taken over.
+   * @throws Error, see {@link readUrl}.
+   */
+  renew({ url, username, password }: Credentials): boolean {
+    const { resolve } = this.#options;
+    const { name, config } = readUrl({
+      url,
+      ...(username !== undefined && { username }),
+      ...(password !== undefined && { password }),
+      ...(resolve !== undefined && { resolve }),
+    });
+    if (name !== this.name) return false;
+    this.#config = config;
+    return true;
+  }
+
+  /** A connection of its own, not yet connected. */
+  client(options: pg.ClientConfig & { query_timeout?: number } = {}): pg.Client {
+    return new this.Client(options);
+  }
+}
+
+function boundedBy(
+  answers: AnswerBudget,
+  current: (given: pg.ClientConfig | undefined) => pg.ClientConfig,
+): Target['Client'] {
+  return class extends BoundedClient {
+    constructor(given?: pg.ClientConfig) {
+      super({ ...current(given), answers });
+    }
+  };
 }
 
 /**
@@ -40,8 +112,8 @@ export interface Target {
  * @throws Error when the URL is none, or names a file that is none. The message does not repeat the URL, since it may hold a
  *   password.
  */
-export function connectionTarget(options: ConnectionOptions): Target {
-  const { url, username, password, answers, resolve } = options;
+function readUrl(options: TargetOptions): { name: string; config: pg.ClientConfig } {
+  const { url, username, password, resolve } = options;
   const parsed = URL.parse(url);
   if (parsed === null || !['postgres:', 'postgresql:'].includes(parsed.protocol)) {
     throw new Error('store.postgres_url: expected postgres://user@host:5432/database');
@@ -69,9 +141,7 @@ export function connectionTarget(options: ConnectionOptions): Target {
       application_name: query.get('application_name') ?? APPLICATION_NAME,
       keepAlive: true,
       keepAliveInitialDelayMillis: 10_000,
-      connectionTimeoutMillis: ACQUIRE_TIMEOUT_MS,
       stream: () => new CheckedSocket(resolve),
-      ...(answers !== undefined && { answers, Client: BoundedClient as unknown as new () => pg.ClientBase }),
     },
   };
 }
@@ -94,15 +164,16 @@ function assertReadable(parameter: string, path: string): void {
 
 /** Connections to a target. Whoever makes a pool listens for its errors. */
 export function newPool(target: Target, config: pg.PoolConfig): pg.Pool {
-  const pool = new pg.Pool({ ...target.config, ...config });
+  const pool = new pg.Pool({
+    Client: target.Client,
+    connectionTimeoutMillis: ACQUIRE_TIMEOUT_MS,
+    ...config,
+  });
   forgetTakenAnswers(pool);
   return pool;
 }
 
-/**
- * The one pool of a store. Session settings travel as a statement and not as startup parameters, which connection
- * poolers refuse.
- */
+/** A pool of a store. Session settings travel as a statement and not as startup parameters, which poolers refuse. */
 export function createPool(target: Target, max: number, onEvent: StoreOptions['onEvent']): pg.Pool {
   const pool = newPool(target, {
     max,
@@ -110,56 +181,123 @@ export function createPool(target: Target, max: number, onEvent: StoreOptions['o
     idleTimeoutMillis: 60_000,
     maxLifetimeSeconds: 1_800,
     // pg-pool waits for the promise before it hands the connection out.
-    onConnect: (client) =>
-      client.query(
-        `SET statement_timeout = ${STATEMENT_TIMEOUT_MS}; SET idle_in_transaction_session_timeout = ${QUERY_TIMEOUT_MS}`,
-      ) as unknown as void,
+    onConnect: (client) => client.query(SESSION_TIMEOUTS, [greeter(client)]) as unknown as void,
   });
   // An idle connection that breaks is no error of anybody: the pool has already dropped it.
   pool.on('error', (error) => onEvent?.('warn', 'postgres connection lost', { reason: error.message }));
   return pool;
 }
 
+/** The process that greeted this connection, as its key says (PostgreSQL's protocol, BackendKeyData). */
+export function greeter(client: pg.ClientBase): number {
+  return (client as unknown as { processID: number | null }).processID ?? 0;
+}
+
+/** What is between us and PostgreSQL. */
+export interface Route {
+  /** A connection pooler answers in its place. */
+  readonly pooled: boolean;
+}
+
 /**
- * Waits for PostgreSQL at boot: tries with growing pauses, for `connectTimeoutSeconds` in all.
+ * Waits for PostgreSQL at boot: tries with growing pauses, for `startTimeoutSeconds` in all, each time for
+ * `connectTimeoutSeconds` at most.
  *
  * @throws Error naming host, port, database and the reason.
  */
-export async function awaitPostgres(
-  pool: pg.Pool,
-  target: Target,
-  options: ConnectionOptions,
-): Promise<void> {
-  const deadline = performance.now() + options.connectTimeoutSeconds * 1000;
-  let reason: string | undefined;
+export function awaitPostgres(target: Target, options: Omit<ConnectionOptions, 'url'>): Promise<Route> {
+  const ms = options.connectTimeoutSeconds * 1000;
+  return untilServed(() => untilAborted(options.signal, look(target, ms)), target, options);
+}
+
+interface Look {
+  readonly pid: number;
+  readonly version: number;
+  readonly standby: boolean;
+  readonly read_only: boolean;
+}
+
+const NOTHING: Look = { pid: 0, version: 0, standby: false, read_only: false };
+
+const LOOK = `
+  SELECT pg_backend_pid() AS pid, current_setting('server_version_num')::int / 10000 AS version, pg_is_in_recovery() AS standby,
+         current_setting('transaction_read_only')::boolean AS read_only`;
+
+/** @param ms For connecting, and for the answer. */
+async function look(target: Target, ms: number): Promise<Route> {
+  const client = target.client({ connectionTimeoutMillis: ms, query_timeout: ms });
+  // More may follow while a connection goes down.
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    const [found = NOTHING] = (await client.query<Look>(LOOK)).rows;
+    assertUsable(found);
+    return { pooled: found.pid !== greeter(client) };
+  } finally {
+    await goodbye(client);
+  }
+}
+
+/** Ends a connection, whether or not the other end takes notice. */
+export async function goodbye(client: pg.Client): Promise<void> {
+  const late = setTimeout(() => client.connection.stream.destroy(), GOODBYE_MS);
+  await client.end().catch(() => undefined);
+  clearTimeout(late);
+}
+
+function assertUsable({ version, standby, read_only: readOnly }: Look): void {
+  if (version < OLDEST_VERSION) {
+    throw new Error(
+      `PostgreSQL ${OLDEST_VERSION} or later is needed, and this is ${version}: upgrade it, or name another server in store.postgres_url`,
+    );
+  }
+  // A failover may be under way: it is tried again.
+  if (standby) {
+    throw new StoreUnavailableError(
+      'this server is a read-only standby (it replicates another one): name the primary in store.postgres_url',
+    );
+  }
+  if (readOnly) {
+    throw new StoreUnavailableError(
+      'this server takes no writes (default_transaction_read_only is on): turn that off for this role and database, or name another server',
+    );
+  }
+}
+
+/**
+ * Repeats what failed because PostgreSQL could not serve it, with growing pauses, until `startTimeoutSeconds` have passed. A
+ * line for each try.
+ *
+ * @throws Error naming host, port, database and the reason; what is not PostgreSQL's fault, as it is.
+ */
+export async function untilServed<T>(
+  work: () => Promise<T>,
+  target: Pick<Target, 'name'>,
+  { startTimeoutSeconds, connectTimeoutSeconds, signal, onEvent }: Omit<ConnectionOptions, 'url'>,
+): Promise<T> {
+  const deadline = performance.now() + (startTimeoutSeconds ?? connectTimeoutSeconds) * 1000;
   for (let attempt = 1; ; attempt++) {
     let failure: Error;
     try {
-      const { rows } = await withDeadline(
-        pool.query<{ version: number }>(
-          `SELECT current_setting('server_version_num')::int / 10000 AS version`,
-        ),
-        deadline,
-      );
-      const version = rows[0]?.version ?? 0;
-      if (version >= OLDEST_VERSION) return;
-      throw new Error(`PostgreSQL ${OLDEST_VERSION} or later is needed, this is ${version}`);
+      signal?.throwIfAborted();
+      return await work();
     } catch (error) {
+      signal?.throwIfAborted();
       failure = asStoreError(error);
     }
-    // That the last try was cut short says less than why the one before failed.
-    if (failure !== OUT_OF_TIME || reason === undefined) reason = reasonOf(failure);
+    const reason = reasonOf(failure);
     const left = deadline - performance.now();
     const pause = Math.min(250 * 2 ** (attempt - 1), MAX_PAUSE_MS) * (0.8 + 0.4 * Math.random());
     if (left < pause || !isWorthRetrying(failure)) {
       throw new Error(`cannot use PostgreSQL at ${target.name}: ${reason}`, { cause: failure });
     }
-    options.onEvent?.('warn', 'postgres does not answer, trying again', {
+    onEvent?.('warn', 'postgres does not answer, trying again', {
       target: target.name,
       reason,
+      attempt,
       gives_up_in_seconds: Math.round(left / 1000),
     });
-    await sleep(pause);
+    await sleep(pause, undefined, { signal });
   }
 }
 
@@ -175,19 +313,4 @@ function isWorthRetrying(failure: Error): boolean {
 
 export function reasonOf(error: Error): string {
   return error.message.replace(/^store unavailable: /, '');
-}
-
-const OUT_OF_TIME = new StoreUnavailableError('no answer in time');
-
-async function withDeadline<T>(work: Promise<T>, deadline: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, fail) => {
-    const left = Math.max(deadline - performance.now(), 1);
-    timer = setTimeout(() => fail(OUT_OF_TIME), left);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { Database } from './database.ts';
 import { StoreUnavailableError } from './errors.ts';
+import { nameOf } from './gated-query.ts';
 import { POSTGRES_VERSIONS, usePostgres } from './testing/postgres.ts';
 
 const ADD = { name: 'add', text: 'SELECT $1::bigint + 1, NULL, current_setting($2, true)' };
@@ -34,7 +35,7 @@ describe.each(POSTGRES_VERSIONS)('statements on PostgreSQL %i', (version) => {
       }
       // The gate's transaction is over.
       expect(await database.prepared(ADD, ['1', 'test.gate'])).toEqual([['2', null, '']]);
-      expect(await prepared(database)).toEqual([{ name: 'add' }]);
+      expect(await prepared(database)).toEqual([{ name: nameOf(ADD) }]);
     });
   });
 
@@ -64,16 +65,37 @@ describe.each(POSTGRES_VERSIONS)('statements on PostgreSQL %i', (version) => {
   });
 
   it('are sent whole where a pooler forgets or mixes up what is prepared', async () => {
-    for (const mishap of ['DEALLOCATE ALL', 'PREPARE add AS SELECT 1']) {
+    for (const mishap of ['DEALLOCATE ALL', `PREPARE ${nameOf(ADD)} AS SELECT 1`]) {
       await withDatabase(async (database) => {
         if (mishap === 'DEALLOCATE ALL') await database.gated(GATE, ADD, ['1', 'test.gate']);
         await database.query(mishap);
+        // Several at once meet it at once.
+        const all = Array.from({ length: 3 }, () => database.gated(GATE, ADD, ['1', 'test.gate']));
+        expect(await Promise.all(all)).toEqual(all.map(() => [['2', null, 'passed']]));
         for (let i = 0; i < 2; i++) {
           expect(await database.gated(GATE, ADD, ['1', 'test.gate'])).toEqual([['2', null, 'passed']]);
           expect(await database.prepared(ADD, ['1', 'test.gate'])).toEqual([['2', null, '']]);
         }
-        expect(await prepared(database)).toEqual([]);
+        const before = await prepared(database);
+        await database.prepared({ name: 'other', text: 'SELECT $1::int' }, [1]);
+        expect(await prepared(database)).toEqual(before);
       });
     }
+  });
+
+  it('have a name of their own in each version of their text', () => {
+    expect(nameOf({ ...ADD, text: 'SELECT 2' })).not.toBe(nameOf(ADD));
+    expect(nameOf({ ...ADD })).toBe(nameOf(ADD));
+  });
+
+  it('leave nothing behind on a connection, not even how long they may take', async () => {
+    await withDatabase(async (database) => {
+      const settings = `SELECT current_setting('statement_timeout') AS s, current_setting('idle_in_transaction_session_timeout') AS i`;
+      const within = await database.transaction(
+        async (client) => (await client.query<{ s: string; i: string }>(settings)).rows,
+      );
+      expect(within).toEqual([{ s: '5s', i: '6s' }]);
+      expect(await database.query(settings)).toEqual([{ s: '0', i: '0' }]);
+    });
   });
 });

@@ -1,9 +1,9 @@
 import { PrismaPg } from '@prisma/adapter-pg';
 import type pg from 'pg';
-import { SCHEMA } from './connection.ts';
+import { LOCAL_TIMEOUTS, SCHEMA } from './connection.ts';
 import type { ConnectionShare } from './connection-share.ts';
 import { asStoreError } from './errors.ts';
-import { GatedQuery, type Statement, type TextRow } from './gated-query.ts';
+import { GatedQuery, nameOf, type Statement, type TextRow } from './gated-query.ts';
 import { PrismaClient } from './generated/client.ts';
 
 /**
@@ -14,12 +14,16 @@ export class Database {
   readonly pool: pg.Pool;
   readonly #share: ConnectionShare | undefined;
   readonly #prisma: PrismaClient;
-  #keepsStatements = true;
+  readonly #statements: { kept: boolean };
 
   /** @param parts.share Bounds how many calls use the pool at the same time. Absent: only the pool itself does. */
-  constructor(pool: pg.Pool, parts: { share?: ConnectionShare; prisma?: PrismaClient } = {}) {
+  constructor(
+    pool: pg.Pool,
+    parts: { share?: ConnectionShare; prisma?: PrismaClient; statements?: { kept: boolean } } = {},
+  ) {
     this.pool = pool;
     this.#share = parts.share;
+    this.#statements = parts.statements ?? { kept: true };
     this.#prisma =
       parts.prisma ??
       new PrismaClient({ adapter: new PrismaPg(pool, { schema: SCHEMA }), errorFormat: 'minimal' });
@@ -27,7 +31,7 @@ export class Database {
 
   /** The same pool, of which callers get no more than a share. Closed with this one. */
   within(share: ConnectionShare): Database {
-    return new Database(this.pool, { share, prisma: this.#prisma });
+    return new Database(this.pool, { share, prisma: this.#prisma, statements: this.#statements });
   }
 
   #shared<T>(work: () => Promise<T>): Promise<T> {
@@ -44,31 +48,23 @@ export class Database {
   }
 
   /** As `query`, prepared once on each connection, for statements that take longer to plan than to run. */
-  async prepared(statement: Statement, values: readonly (string | number | null)[]): Promise<TextRow[]> {
-    try {
-      const query = {
-        ...this.#named(statement),
-        values: [...values],
-        rowMode: 'array' as const,
-        types: AS_TEXT,
-      };
+  prepared(statement: Statement, values: readonly (string | number | null)[]): Promise<TextRow[]> {
+    return this.#named(statement, async (named) => {
+      const query = { ...named, values: [...values], rowMode: 'array' as const, types: AS_TEXT };
       return (await this.#shared(() => this.pool.query<TextRow>(query))).rows;
-    } catch (error) {
-      if (this.#isForgotten(error)) return this.prepared(statement, values);
-      throw asStoreError(error);
-    }
+    });
   }
 
   /** As `prepared`, behind a statement that takes locks: see {@link GatedQuery}. */
-  async gated(
+  gated(
     gate: string,
     statement: Statement,
     values: readonly (string | null)[],
     timeoutMs?: number,
   ): Promise<TextRow[]> {
-    try {
-      const query = new GatedQuery(gate, { name: '', ...this.#named(statement) }, values, timeoutMs);
-      return await this.#shared(
+    return this.#named(statement, (named) => {
+      const query = new GatedQuery(gate, { name: '', ...named }, values, timeoutMs);
+      return this.#shared(
         () =>
           new Promise<TextRow[]>((resolve, reject) => {
             this.pool.query(query as unknown as string, [], (error, rows) => {
@@ -77,25 +73,26 @@ export class Database {
             });
           }),
       );
-    } catch (error) {
-      if (this.#isForgotten(error)) return this.gated(gate, statement, values, timeoutMs);
-      throw asStoreError(error);
-    }
-  }
-
-  #named(statement: Statement): Partial<Statement> & { text: string } {
-    return this.#keepsStatements ? statement : { text: statement.text };
+    });
   }
 
   /**
    * Connection poolers may hand our connection's statements to another one of theirs. Where that shows, nothing has been
    * done yet; from then on nothing is prepared.
    */
-  #isForgotten(error: unknown): boolean {
-    const { code } = error as pg.DatabaseError;
-    if (!this.#keepsStatements || (code !== '26000' && code !== '42P05')) return false;
-    this.#keepsStatements = false;
-    return true;
+  async #named<T>(
+    statement: Statement,
+    run: (named: { readonly name?: string; readonly text: string }) => Promise<T>,
+  ): Promise<T> {
+    const { text } = statement;
+    const { kept } = this.#statements;
+    try {
+      return await run(kept ? { name: nameOf(statement), text } : { text });
+    } catch (error) {
+      if (!kept || !FORGOTTEN.has((error as pg.DatabaseError).code)) throw asStoreError(error);
+      this.#statements.kept = false;
+      return this.#named(statement, run);
+    }
   }
 
   /** As `query`, for statements that return nothing. @returns the number of rows touched. */
@@ -120,7 +117,7 @@ export class Database {
     try {
       client = await this.pool.connect();
       client.on('error', onError);
-      await client.query('BEGIN');
+      await client.query(`BEGIN; ${LOCAL_TIMEOUTS}`);
       const result = await work(client);
       await client.query('COMMIT');
       return result;
@@ -152,6 +149,9 @@ export class Database {
     await this.pool.end();
   }
 }
+
+/** What PostgreSQL says of a prepared statement that is not there, or is there already. */
+const FORGOTTEN: ReadonlySet<string | undefined> = new Set(['26000', '42P05']);
 
 const AS_TEXT: pg.CustomTypesConfig = { getTypeParser: () => (value: string) => value };
 

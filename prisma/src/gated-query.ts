@@ -1,12 +1,27 @@
+import { createHash } from 'node:crypto';
 import type pg from 'pg';
 
 /** A row as PostgreSQL writes it: text, without types. */
 export type TextRow = (string | null)[];
 
 export interface Statement {
-  /** Of the prepared statement; says the same text on every connection. */
   readonly name: string;
   readonly text: string;
+}
+
+const names = new WeakMap<Statement, string>();
+
+/**
+ * The name of the prepared statement. It says the same text on every connection, whoever prepared it: poolers lend ours to
+ * other versions of this program.
+ */
+export function nameOf(statement: Statement): string {
+  let name = names.get(statement);
+  if (name === undefined) {
+    const digest = createHash('sha256').update(statement.text).digest('hex').slice(0, 12);
+    names.set(statement, (name = `${statement.name}_${digest}`));
+  }
+  return name;
 }
 
 /** What the driver's connection knows of prepared statements; its types leave it out. */

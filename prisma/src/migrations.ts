@@ -4,15 +4,15 @@ import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
 import {
   awaitPostgres,
-  connectionTarget,
   createPool,
+  goodbye,
   newPool,
   SCHEMA,
+  Target,
   type ConnectionOptions,
-  type Target,
 } from './connection.ts';
+import { pause } from './pause.ts';
 import { loadSchemaEngine, NO_FILTERS, type MigrationList } from './schema-engine.ts';
-import type { StoreOptions } from './types.ts';
 
 /** `migrations/` lies beside both `src/` and `dist/`. */
 const MIGRATIONS_DIR = fileURLToPath(new URL('../migrations', import.meta.url));
@@ -20,9 +20,20 @@ const MIGRATIONS_DIR = fileURLToPath(new URL('../migrations', import.meta.url));
 const LOCK_TIMEOUT_MS = 120_000;
 /** A server that falls silent must not be waited for for good; the longest of scripts takes minutes. */
 const SCRIPT_TIMEOUT_MS = 1_800_000;
-/** Session advisory lock, as (class, object): "clau", migrations. The sweeper's is the same class, object 2. */
+const LOCK_POLL_MS = 500;
+const ANSWER_WITHIN_MS = 10_000;
+/** Advisory locks are (class, object): "clau". The sweeper has object 2, the rollup 3, charges 4. */
 export const LOCK_CLASS = 0x636c6175;
-const LOCK_OBJECT = 1;
+/**
+ * Of whoever migrates, from its beginning to its end. Versions before 0.2 took object 1 for a session: a pooler may hold that
+ * for ever.
+ */
+const MIGRATING = 5;
+/** Of each script, while it runs: it may outlive the replica that sent it. */
+const SCRIPT = 6;
+/** For one transaction: scripts take their time, but must not queue behind others' locks for ever. */
+const SCRIPT_SETTINGS = `SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
+  SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}; SET LOCAL search_path = ${SCHEMA}`;
 
 export interface Migration {
   /** Directory name: `<UTC time>_<what it does>`. */
@@ -52,11 +63,11 @@ export async function readMigrations(dir = MIGRATIONS_DIR): Promise<Migration[]>
 export async function migrate(
   options: ConnectionOptions & { migrations?: readonly Migration[] },
 ): Promise<{ applied: string[] }> {
-  const target = connectionTarget(options);
+  const target = new Target(options);
   const pool = createPool(target, 1, options.onEvent);
   try {
-    await awaitPostgres(pool, target, options);
-    return { applied: await migrateWith(pool, target, options.onEvent, options.migrations) };
+    await awaitPostgres(target, options);
+    return { applied: await migrateWith(pool, target, options, options.migrations) };
   } finally {
     await pool.end();
   }
@@ -66,50 +77,135 @@ export async function migrate(
 export async function migrateWith(
   pool: pg.Pool,
   target: Target,
-  onEvent: StoreOptions['onEvent'],
+  { onEvent, signal }: Pick<ConnectionOptions, 'onEvent' | 'signal'>,
   migrations?: readonly Migration[],
 ): Promise<string[]> {
   const wanted = migrations ?? (await readMigrations());
   if ((await pendingMigrations(pool, wanted)).length === 0) return [];
 
-  let session: pg.PoolClient | undefined;
-  const migrationPool = newPool(target, {
-    query_timeout: SCRIPT_TIMEOUT_MS,
-    // One connection holds the lock and runs the scripts: if we die, the server frees the lock only when it has
-    // ended the script.
-    max: 1,
-    onConnect: (client) =>
-      client.query(
-        `SET statement_timeout = 0; SET idle_session_timeout = 0; SET lock_timeout = ${LOCK_TIMEOUT_MS}; SET search_path = ${SCHEMA}`,
-      ) as unknown as void,
-  });
-  migrationPool.on('error', () => undefined);
+  const onWait = (): void =>
+    onEvent?.('info', 'waiting for another replica that migrates the database', { target: target.name });
+  const lock = await MigrationLock.take(target, onWait, signal);
+  const scripts = scriptPool(target);
   try {
-    session = await migrationPool.connect();
-    await lock(session);
-    const pending = await pendingMigrations(session, wanted);
+    const pending = await pendingMigrations(scripts, wanted);
     if (pending.length === 0) return [];
-    await createSchema(session, target);
-    await settleInterrupted(session);
-    session.release();
-    session = undefined;
+    await createSchema(scripts, target);
+    await settleInterrupted(scripts);
     onEvent?.('info', 'migrating the database', {
       target: target.name,
       migrations: pending.map(({ name }) => name),
     });
-    return await apply(migrationPool, wanted, pending);
+    return await apply(scripts, lock, wanted, pending);
   } finally {
-    session?.release();
-    await migrationPool.end();
+    await scripts.end();
+    await lock.release();
   }
 }
 
-async function pendingMigrations(
-  client: pg.Pool | pg.PoolClient,
-  wanted: readonly Migration[],
-): Promise<readonly Migration[]> {
+/**
+ * The right to migrate: a lock of a transaction that stays open. It ends with its connection, and so does the connection that
+ * a pooler lends for it.
+ */
+class MigrationLock {
+  readonly #client: pg.Client;
+
+  private constructor(client: pg.Client) {
+    this.#client = client;
+  }
+
+  /** @throws Error when another replica has it for too long. */
+  static async take(target: Target, onWait: () => void, signal?: AbortSignal): Promise<MigrationLock> {
+    const client = target.client({ query_timeout: ANSWER_WITHIN_MS });
+    // Shows with the next statement.
+    client.on('error', () => undefined);
+    try {
+      await client.connect();
+      const deadline = performance.now() + LOCK_TIMEOUT_MS;
+      for (let tries = 0; !(await tryLock(client)); tries++) {
+        if (tries === 1) onWait();
+        if (performance.now() > deadline) {
+          throw new Error(`another replica has been migrating the database for ${LOCK_TIMEOUT_MS / 1000} s`);
+        }
+        if (!(await pause(LOCK_POLL_MS, signal))) signal?.throwIfAborted();
+      }
+      return new MigrationLock(client);
+    } catch (error) {
+      await goodbye(client);
+      throw error;
+    }
+  }
+
+  /** @throws Error when the lock is lost. */
+  async assertHeld(): Promise<void> {
+    await this.#client.query('SELECT 1');
+  }
+
+  async release(): Promise<void> {
+    await this.#client.query('ROLLBACK').catch(() => undefined);
+    await goodbye(this.#client);
+  }
+}
+
+/** @returns whether the transaction that it began has the lock; otherwise there is none. */
+async function tryLock(client: pg.Client): Promise<boolean> {
+  const take = async (object: number): Promise<boolean> => {
+    const { rows } = await client.query<{ ours: boolean }>(
+      'SELECT pg_try_advisory_xact_lock($1, $2) AS ours',
+      [LOCK_CLASS, object],
+    );
+    return rows[0]?.ours ?? false;
+  };
+  await client.query(`BEGIN; ${SCRIPT_SETTINGS}`);
+  if (await take(MIGRATING)) {
+    // Of a replica that died, PostgreSQL may still be at its last script.
+    await client.query('SAVEPOINT look');
+    const idle = await take(SCRIPT);
+    await client.query('ROLLBACK TO look');
+    if (idle) return true;
+  }
+  await client.query('ROLLBACK');
+  return false;
+}
+
+/** One connection, of which nothing is expected from one statement to the next: each is a transaction of its own. */
+function scriptPool(target: Target): pg.Pool {
+  const pool = newPool(target, { max: 1, query_timeout: SCRIPT_TIMEOUT_MS });
+  pool.on('error', () => undefined);
+  const begin = `BEGIN; ${SCRIPT_SETTINGS}; SELECT pg_advisory_xact_lock(${LOCK_CLASS}, ${SCRIPT})`;
+  // The driver's has a dozen forms: we and Prisma pass a text or a query, and wait for a promise.
+  const query = async (
+    query: string | pg.QueryArrayConfig,
+    values?: unknown[],
+  ): Promise<pg.QueryArrayResult> => {
+    const client = await pool.connect();
+    let broken: Error | undefined;
+    try {
+      await client.query(begin);
+      const result = await client.query(withoutSessionLock(query), values);
+      await client.query('COMMIT');
+      return result;
+    } catch (error) {
+      await client.query('ROLLBACK').catch((failure: Error) => (broken = failure));
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  };
+  return Object.assign(pool, { query });
+}
+
+/** Prisma's engine takes a lock for its session; whoever migrates has one already, which poolers do not keep. */
+function withoutSessionLock(query: string | pg.QueryArrayConfig): pg.QueryArrayConfig {
+  if (typeof query === 'string' || !/^\s*SELECT pg_advisory_lock\(/.test(query.text)) {
+    return query as pg.QueryArrayConfig;
+  }
+  return { ...query, text: 'SELECT NULL::void' };
+}
+
+async function pendingMigrations(pool: pg.Pool, wanted: readonly Migration[]): Promise<readonly Migration[]> {
   try {
-    const { rows } = await client.query<{ migration_name: string }>(
+    const { rows } = await pool.query<{ migration_name: string }>(
       `SELECT migration_name FROM ${SCHEMA}._prisma_migrations WHERE finished_at IS NOT NULL AND rolled_back_at IS NULL`,
     );
     const finished = new Set(rows.map((row) => row.migration_name));
@@ -124,23 +220,12 @@ async function pendingMigrations(
   }
 }
 
-async function lock(client: pg.PoolClient): Promise<void> {
-  try {
-    await client.query('SELECT pg_advisory_lock($1, $2)', [LOCK_CLASS, LOCK_OBJECT]);
-  } catch (error) {
-    if ((error as pg.DatabaseError).code !== '55P03') throw error;
-    throw new Error(`another replica has been migrating the database for ${LOCK_TIMEOUT_MS / 1000} s`, {
-      cause: error,
-    });
-  }
-}
-
 /** Only when it is missing: `IF NOT EXISTS` asks for the right to create before it looks. */
-async function createSchema(client: pg.PoolClient, target: Target): Promise<void> {
-  const { rowCount } = await client.query('SELECT FROM pg_namespace WHERE nspname = $1', [SCHEMA]);
+async function createSchema(pool: pg.Pool, target: Target): Promise<void> {
+  const { rowCount } = await pool.query('SELECT FROM pg_namespace WHERE nspname = $1', [SCHEMA]);
   if (rowCount !== 0) return;
   try {
-    await client.query(`CREATE SCHEMA ${SCHEMA}`);
+    await pool.query(`CREATE SCHEMA ${SCHEMA}`);
   } catch (error) {
     const { message } = error as Error;
     throw new Error(
@@ -154,12 +239,12 @@ async function createSchema(client: pg.PoolClient, target: Target): Promise<void
  * A migration that was begun and not finished would stop the engine for good. Each runs in one transaction that also
  * counts its step, so we know which of the two it was: nothing happened, or all of it.
  */
-async function settleInterrupted(client: pg.PoolClient): Promise<void> {
-  const { rows } = await client.query<{ present: boolean }>(
+async function settleInterrupted(pool: pg.Pool): Promise<void> {
+  const { rows } = await pool.query<{ present: boolean }>(
     `SELECT to_regclass('_prisma_migrations') IS NOT NULL AS present`,
   );
   if (!rows[0]?.present) return;
-  await client.query(
+  await pool.query(
     `UPDATE _prisma_migrations
         SET finished_at = CASE WHEN applied_steps_count > 0 THEN now() END,
             rolled_back_at = CASE WHEN applied_steps_count = 0 THEN now() END
@@ -169,13 +254,14 @@ async function settleInterrupted(client: pg.PoolClient): Promise<void> {
 
 async function apply(
   pool: pg.Pool,
+  lock: MigrationLock,
   wanted: readonly Migration[],
   pending: readonly Migration[],
 ): Promise<string[]> {
   let failure: Error | undefined;
   const engine = await loadSchemaEngine(pool, async (script) => {
     const migration = pending.find(({ sql }) => sql === script);
-    // Several statements in one message are one transaction.
+    await lock.assertHeld();
     const counted = `${script}\n;UPDATE _prisma_migrations SET applied_steps_count = 1 WHERE finished_at IS NULL AND rolled_back_at IS NULL`;
     try {
       await pool.query(migration ? counted : script);

@@ -1,4 +1,4 @@
-import { awaitPostgres, connectionTarget, createPool } from './connection.ts';
+import { awaitPostgres, createPool, Target, untilServed } from './connection.ts';
 import { ConnectionShare, divideConnections } from './connection-share.ts';
 import { Database } from './database.ts';
 import { PostgresDeviceGrantStore } from './device-grants.ts';
@@ -23,6 +23,9 @@ import type { Store, StoreOptions } from './types.ts';
 /** How many calls of each kind may wait for a connection, each for three seconds at most; a statement takes about one ms. */
 const MAX_WAITING = { signIn: 64, api: 32, reports: 8, background: 256 };
 
+/** How long a start waits to know whether replicas hear each other, in ms. */
+const KNOWN_WITHIN_MS = 1_500;
+
 /**
  * Connects, brings the database to this version's schema, loads the revocations, and stays. As an operator, only the
  * first two.
@@ -31,7 +34,7 @@ const MAX_WAITING = { signIn: 64, api: 32, reports: 8, background: 256 };
  *   failed.
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
-  const target = connectionTarget(options);
+  const target = new Target(options);
   const { onEvent, role = 'gateway' } = options;
   const isGateway = role === 'gateway';
   const budget = divideConnections(options.maxConnections);
@@ -47,7 +50,11 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   const api = share('the admin and usage APIs', budget.shares.api, MAX_WAITING.api);
   const reports = share('reports', budget.shares.reports, MAX_WAITING.reports);
   const background = share('background work', budget.shares.background, MAX_WAITING.background);
-  const notifications = new Notifications(target, onEvent);
+  const notifications = new Notifications({
+    target,
+    notify: (channel, payload) => background.query('SELECT pg_notify($1, $2)', [channel, payload]),
+    onEvent,
+  });
   const feed = new PostgresRevocationFeed(background, notifications, onEvent);
   const sweeper = new Sweeper(background, onEvent, options.retention);
   const rollup = new UsageRollup(background, onEvent);
@@ -57,17 +64,20 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   };
 
   try {
-    await awaitPostgres(pool, target, options);
-    const applied = await migrateWith(pool, target, onEvent);
+    await awaitPostgres(target, options);
+    const applied = await untilServed(() => migrateWith(pool, target, options), target, options);
     if (applied.length > 0)
       onEvent?.('info', 'migrated the database', { target: target.name, migrations: applied });
-    if (isGateway) await Promise.all([feed.start(), database.warmUp()]);
+    if (isGateway) {
+      notifications.start();
+      await untilServed(() => Promise.all([feed.start(), database.warmUp()]), target, options);
+      await notifications.known(KNOWN_WITHIN_MS);
+    }
   } catch (error) {
     await close();
     throw error;
   }
   if (isGateway) {
-    notifications.start();
     sweeper.start();
     rollup.start();
   }
@@ -92,6 +102,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     ping: async () => {
       await background.query('SELECT 1');
     },
+    renewCredentials: (credentials) => target.renew(credentials),
     close: () => (closed ??= close()),
   };
 }

@@ -78,6 +78,7 @@ const SIGN_IN_RULES: readonly Rule[] = [
   { table: 'rate_limit_windows', column: 'expires_at', before: after(CLOCK_TOLERANCE_MS) },
   { table: 'revocations', column: 'expires_at', before: after(CLOCK_TOLERANCE_MS) },
   { table: 'replaced_refresh_tokens', column: 'replaced_at', before: after(RETENTION_MS) },
+  { table: 'budget_recalls', column: 'recalled_at', before: after(CLOCK_TOLERANCE_MS) },
   { table: 'sessions', column: 'revoked_at', before: after(RETENTION_MS) },
   { table: 'sessions', column: 'refreshed_at', before: after(RETENTION_MS) },
 ];

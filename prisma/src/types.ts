@@ -198,6 +198,13 @@ export interface Store {
   readonly policies: OperatorPolicyStore;
   /** @throws Error when Postgres does not answer. */
   ping(): Promise<void>;
+  /**
+   * Takes over who we connect as, for every connection from now on: a password that has changed.
+   *
+   * @returns false when the URL names another database: nothing is taken over then.
+   * @throws Error when it is no URL of PostgreSQL.
+   */
+  renewCredentials(credentials: Pick<StoreOptions, 'url' | 'username' | 'password'>): boolean;
   close(): Promise<void>;
 }
 
@@ -209,8 +216,12 @@ export interface StoreOptions {
   readonly password?: string;
   /** For everything together; a gateway keeps at least three. */
   readonly maxConnections: number;
-  /** How long the first connection may take, in seconds. */
+  /** How long one attempt to connect may take at the start, in seconds. */
   readonly connectTimeoutSeconds: number;
+  /** For how long the start tries, in seconds. Default: `connectTimeoutSeconds`. */
+  readonly startTimeoutSeconds?: number;
+  /** Ends the start. */
+  readonly signal?: AbortSignal;
   /** How long a revoked session id must be remembered: the lifetime of a bearer token, in seconds. */
   readonly revocationTtlSeconds: number;
   readonly retention?: Partial<Retention>;

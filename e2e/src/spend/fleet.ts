@@ -1,4 +1,11 @@
-import { freePort, startIdentityProvider, startPostgres, type RunningPostgres } from '@claude-gateway/dev';
+import {
+  freePort,
+  startIdentityProvider,
+  startPgBouncer,
+  startPostgres,
+  type PoolMode,
+  type RunningPostgres,
+} from '@claude-gateway/dev';
 import { mintBearer } from '../harness/bearer.ts';
 import { GatewayProcess, ours, reference, type GatewayDocument } from '../harness/gateway-process.ts';
 import { startTcpProxy, type TcpProxy } from '../harness/tcp-proxy.ts';
@@ -22,6 +29,8 @@ export interface FleetOptions {
   /** Leave the section `admin` out: no limits. */
   readonly withoutAdmin?: boolean;
   readonly postgresSettings?: Readonly<Record<string, string>>;
+  /** A connection pooler between the network and PostgreSQL. */
+  readonly pooler?: PoolMode;
 }
 
 /** One gateway of several, which may be killed and comes back on the same port. */
@@ -95,7 +104,11 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     }),
   ]);
   const databaseUrl = await postgres.createDatabase();
-  const network = await startTcpProxy(postgres.port);
+  const pooler =
+    options.pooler === undefined
+      ? undefined
+      : await startPgBouncer({ postgresUrl: postgres.url, mode: options.pooler });
+  const network = await startTcpProxy(pooler?.port ?? postgres.port);
   // Last: a port that is free is free until the next program asks for any.
   const ports = await Promise.all(Array.from({ length: options.replicas }, freePort));
   const throughNetwork = new URL(databaseUrl);
@@ -133,7 +146,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   );
   const stop = async (): Promise<void> => {
     await Promise.allSettled(replicas.map((replica) => replica.stop()));
-    await Promise.allSettled([identityProvider.stop(), network.stop()]);
+    await Promise.allSettled([identityProvider.stop(), network.stop(), pooler?.stop()]);
     await postgres.stop();
   };
   const started = await Promise.allSettled(replicas.map((replica) => replica.start()));

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { PoolMode } from '@claude-gateway/dev';
 import { budgetsOf, type Developer } from './caps.ts';
 import { Client, type Ask, type Got } from './client.ts';
 import { startFleet, type Fleet, type Replica } from './fleet.ts';
@@ -22,6 +23,8 @@ export interface StormOptions {
   readonly trouble: boolean;
   readonly program?: 'ours' | 'reference';
   readonly config?: Record<string, unknown>;
+  /** A connection pooler in front of PostgreSQL. */
+  readonly pooler?: PoolMode;
 }
 
 /** One request of a storm, from its developer's side. */
@@ -79,6 +82,7 @@ export async function runStorm(
     upstreamUrl: upstream.url,
     program: options.program ?? 'ours',
     ...(options.config === undefined ? {} : { config: options.config }),
+    ...(options.pooler === undefined ? {} : { pooler: options.pooler }),
   }).catch(async (error: unknown) => {
     await upstream.stop();
     throw error;

@@ -381,8 +381,9 @@ describe.each(POSTGRES_VERSIONS)('the ledger on PostgreSQL %i', (version) => {
       expect(heard[0]).toEqual([]);
       stop[1]?.();
       const before = heard[1]?.length;
-      await b.recall(randomUUID(), ['x']);
-      await until(() => heard[0]?.includes('x') ?? false);
+      const late = randomUUID();
+      await b.recall(randomUUID(), [late]);
+      await until(() => heard[0]?.includes(late) ?? false);
       expect(heard[1]).toHaveLength(before ?? -1);
     });
   });

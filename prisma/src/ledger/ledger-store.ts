@@ -1,5 +1,4 @@
 import { again } from '../again.ts';
-import { SCHEMA } from '../connection.ts';
 import type { Database } from '../database.ts';
 import { StoreUnavailableError } from '../errors.ts';
 import type { TextRow } from '../gated-query.ts';
@@ -7,6 +6,7 @@ import type { Notifications } from '../notifications.ts';
 import { storable, storableKey } from '../storable.ts';
 import { clampAmount } from './amounts.ts';
 import { LEASE, LEASE_GATE } from './lease.ts';
+import { READ_RECALLS, RECALL, RECALL_CHANNEL, RECALL_POLL_MS } from './recalls.ts';
 import { recordJson } from './records.ts';
 import { EXPIRED, HEARTBEAT, LEAVE, leaveGate } from './replicas.ts';
 import { CHARGE_GATE, CORRECT, OPEN_GATE, SETTLE, WRITE_OFF, writeOffGate } from './settle.ts';
@@ -25,8 +25,6 @@ import type {
 } from './types.ts';
 import { BY_INDEX, OPEN_WINDOWS, WINDOW_STATES } from './windows.ts';
 
-export const RECALL_CHANNEL = `${SCHEMA}_recalls`;
-
 /** Adding up what was spent before may take longer than anything that requests wait for. In ms. */
 const OPEN_TIMEOUT_MS = 60_000;
 /**
@@ -40,11 +38,11 @@ const RECALL_BATCH = 150;
 /** See {@link LedgerStore}, and docs/adr/0014-ledger.md. */
 export class PostgresLedgerStore implements LedgerStore {
   readonly #database: Database;
-  readonly #notifications: Notifications;
+  readonly #notifications: Pick<Notifications, 'listen' | 'hears'>;
   /** Replicas that recall through this store: they hear themselves, too. */
   readonly #recallers = new Set<string>();
 
-  constructor(database: Database, notifications: Notifications) {
+  constructor(database: Database, notifications: Pick<Notifications, 'listen' | 'hears'>) {
     this.#database = database;
     this.#notifications = notifications;
   }
@@ -113,6 +111,7 @@ export class PostgresLedgerStore implements LedgerStore {
         Math.round(beat.ttlMs),
         JSON.stringify(notes),
         beat.version ?? null,
+        String(this.#notifications.hears),
       ]),
     );
     return rows[0]?.[0] === 't';
@@ -141,19 +140,43 @@ export class PostgresLedgerStore implements LedgerStore {
     return swept;
   }
 
-  async recall(replicaId: string, windowIds: readonly string[]): Promise<void> {
+  async recall(replicaId: string, windowIds: readonly string[]): Promise<{ slow: boolean }> {
     this.#recallers.add(replicaId);
+    let slow = false;
     for (let i = 0; i < windowIds.length; i += RECALL_BATCH) {
-      const payload = [replicaId, ...windowIds.slice(i, i + RECALL_BATCH)].join(' ');
-      await this.#database.query('SELECT pg_notify($1, $2)', [RECALL_CHANNEL, payload]);
+      const batch = windowIds.slice(i, i + RECALL_BATCH);
+      const payload = [replicaId, ...batch].join(' ');
+      const values = [replicaId, `{${batch.join(',')}}`, RECALL_CHANNEL, payload];
+      const [row] = await again(() => this.#database.query<{ found: boolean }>(RECALL, values));
+      slow ||= row?.found ?? false;
     }
+    return { slow };
   }
 
-  onRecall(listener: (windowIds: readonly string[]) => void): () => void {
-    return this.#notifications.listen(RECALL_CHANNEL, (payload) => {
+  onRecall(listener: (windowIds: readonly string[]) => void, holds: () => boolean = () => true): () => void {
+    const stop = this.#notifications.listen(RECALL_CHANNEL, (payload) => {
       const [replicaId, ...windowIds] = payload.split(' ');
       if (!this.#recallers.has(replicaId ?? '')) listener(windowIds);
     });
+    let looking = false;
+    const timer = setInterval(() => {
+      if (looking || this.#notifications.hears || !holds()) return;
+      looking = true;
+      // While PostgreSQL is away nobody can be short of what it says.
+      void this.#recalledByOthers()
+        .then((ids) => ids.length > 0 && listener(ids))
+        .catch(() => undefined)
+        .finally(() => (looking = false));
+    }, RECALL_POLL_MS).unref();
+    return () => {
+      stop();
+      clearInterval(timer);
+    };
+  }
+
+  async #recalledByOthers(): Promise<readonly string[]> {
+    const ours = `{${[...this.#recallers].join(',')}}`;
+    return (await this.#database.query<{ id: string }>(READ_RECALLS, [ours])).map(({ id }) => id);
   }
 
   async windows(windowIds: readonly string[]): Promise<readonly WindowState[]> {

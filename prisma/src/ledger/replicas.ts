@@ -3,19 +3,20 @@ import type { Statement } from '../gated-query.ts';
 
 /**
  * `$1` replica, `$2` name, `$3` policy revision, `$4` time to live in ms, `$5` requests to note as JSON, `$6` version of the
- * program. One row: whether the replica was on the list. (A row that was inserted has no xmax; one that was updated keeps the lock that ON CONFLICT
+ * program, `$7` whether it hears notifications. One row: whether the replica was on the list. (A row that was inserted has no xmax; one that was updated keeps the lock that ON CONFLICT
  * took on it.)
  */
 export const HEARTBEAT: Statement = {
   name: 'claude_gateway_heartbeat',
   text: `
   WITH beat AS (
-    INSERT INTO ${SCHEMA}.replicas AS r (id, name, policy_revision, expires_at, seen_at, version)
+    INSERT INTO ${SCHEMA}.replicas AS r (id, name, policy_revision, expires_at, seen_at, version, hears)
     VALUES ($1::uuid, $2::text, $3::bigint, clock_timestamp() + $4::integer * interval '1 ms', clock_timestamp(),
-            $6::text)
+            $6::text, $7::boolean)
     ON CONFLICT (id) DO UPDATE
        SET name = excluded.name, policy_revision = excluded.policy_revision, expires_at = excluded.expires_at,
-           seen_at = excluded.seen_at, version = excluded.version
+           seen_at = excluded.seen_at, version = excluded.version,
+           hears = excluded.hears
     RETURNING r.xmax <> 0 AS known),
   noted AS (
     INSERT INTO ${SCHEMA}.in_flight_requests (id, replica_id, window_ids, record)

@@ -201,10 +201,18 @@ export interface LedgerStore {
    * outage everybody looks dead.
    */
   sweep(): Promise<readonly SweptReplica[]>;
-  /** Asks the other replicas to give back what they do not need of these windows, at once. */
-  recall(replicaId: string, windowIds: readonly string[]): Promise<void>;
-  /** @param listener Called with window ids that another replica asked for. @returns a function that ends it. */
-  onRecall(listener: (windowIds: readonly string[]) => void): () => void;
+  /**
+   * Asks the other replicas to give back what they do not need of these windows, at once.
+   *
+   * @returns `slow` when one of them does not hear it and comes to look for it, which takes some tenths of a second.
+   */
+  recall(replicaId: string, windowIds: readonly string[]): Promise<{ readonly slow: boolean }>;
+  /**
+   * @param listener Called with window ids that another replica asked for, perhaps more than once.
+   * @param holds Whether there is anything to give back: otherwise nothing is looked for. Default: always.
+   * @returns a function that ends it.
+   */
+  onRecall(listener: (windowIds: readonly string[]) => void, holds?: () => boolean): () => void;
   /** States of windows, for display. Missing ones are left out. */
   windows(windowIds: readonly string[]): Promise<readonly WindowState[]>;
 }

@@ -1,4 +1,4 @@
-import { SCHEMA } from '../connection.ts';
+import { SCHEMA, STATEMENT_TIMEOUT_MS } from '../connection.ts';
 import type { Statement } from '../gated-query.ts';
 import { MAX_SPENT } from './amounts.ts';
 import { amountOf } from './records.ts';
@@ -6,9 +6,10 @@ import { amountOf } from './records.ts';
 /**
  * The ledger's statements are planned once for tables of any size: what they look up, they look up by an index, one row after
  * the other (LATERAL), and what they change they find by its key (ON CONFLICT, = ANY). A plan made for ten windows would
- * read all of them when there are ten thousand.
+ * read all of them when there are ten thousand. The time that a statement may take belongs to its transaction, as behind
+ * a pooler no connection is ours.
  */
-export const BY_INDEX = `set_config('enable_seqscan', 'off', true)`;
+export const BY_INDEX = `set_config('enable_seqscan', 'off', true), set_config('statement_timeout', '${STATEMENT_TIMEOUT_MS}', true)`;
 
 /**
  * Changes windows that this statement has locked. They are there, so nothing is inserted, and the values that are

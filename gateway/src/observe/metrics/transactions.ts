@@ -64,7 +64,7 @@ export class TransactionMetrics {
       leave: (replicaId) => this.#timed('leave', store.leave(replicaId)),
       sweep: () => this.#timed('sweep', store.sweep()),
       recall: (replicaId, windowIds) => this.#timed('recall', store.recall(replicaId, windowIds)),
-      onRecall: (listener) => store.onRecall(listener),
+      onRecall: (listener, holds) => store.onRecall(listener, holds),
       windows: (windowIds) => this.#timed('windows', store.windows(windowIds)),
     };
   }

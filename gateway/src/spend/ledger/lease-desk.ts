@@ -7,6 +7,8 @@ import type { Account } from './account.ts';
  * what a request of theirs held that has just ended is on its way back.
  */
 const RECALL_ROUNDS_MS = [25, 75, 200] as const;
+/** Where one of them does not hear that it was asked, and looks for it now and then. */
+const SLOW_RECALL_ROUNDS_MS = [...RECALL_ROUNDS_MS, 300, 400, 500] as const;
 /** Within this of a recall the others keep nothing at hand of their own accord: no need to ask again. */
 const RECALL_EVERY_MS = 1_000;
 /** A request waits this long while PostgreSQL says nothing at all, in ms. The reference waits as long. */
@@ -65,6 +67,8 @@ export class LeaseDesk {
   #paused = 0;
   /** PostgreSQL has not answered the last call, or not in time. */
   #away = false;
+  /** One of the other replicas does not hear when it is asked to give something back. */
+  #slowRecalls = false;
   /** When PostgreSQL answered anything last, by the clock that timers go by, in ms. */
   #heardAt = -Infinity;
   /** Grows with each call, at its start and at its end. */
@@ -276,7 +280,7 @@ export class LeaseDesk {
       this.#ask(waiter);
       return;
     }
-    const pause = RECALL_ROUNDS_MS[waiter.round];
+    const pause = (this.#slowRecalls ? SLOW_RECALL_ROUNDS_MS : RECALL_ROUNDS_MS)[waiter.round];
     const canHelp = short.every((need) => this.#helpCanCome(need));
     if (pause !== undefined && canHelp) {
       waiter.round++;
@@ -313,7 +317,10 @@ export class LeaseDesk {
     if (due.length === 0) return;
     for (const account of due) account.recalledAt = at;
     const windowIds = due.map(({ window }) => window.id);
-    this.#deps.store.recall(this.#deps.replicaId, windowIds).catch(() => undefined);
+    this.#deps.store.recall(this.#deps.replicaId, windowIds).then(
+      ({ slow }) => (this.#slowRecalls = slow),
+      () => undefined,
+    );
   }
 
   #end(waiter: Waiter, result: HoldResult): void {

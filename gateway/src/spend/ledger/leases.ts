@@ -131,6 +131,11 @@ export class Leases {
     }
   }
 
+  /** Whether anything may be at hand here that another replica could be short of. */
+  get any(): boolean {
+    return this.#accounts.size > 0;
+  }
+
   /** Another replica is short of these windows. */
   recalled(windowIds: readonly string[]): void {
     const now = this.#deps.now();

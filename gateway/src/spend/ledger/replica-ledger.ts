@@ -139,7 +139,10 @@ export class ReplicaLedger implements Ledger {
       isUnavailable: options.isUnavailable,
       onBacklog: (length) => log.warn({ waiting: length }, 'usage records wait for PostgreSQL'),
     });
-    this.#stopListening = store.onRecall((windowIds) => this.#leases.recalled(windowIds));
+    this.#stopListening = store.onRecall(
+      (windowIds) => this.#leases.recalled(windowIds),
+      () => this.#leases.any,
+    );
     this.#housekeeping = setInterval(() => this.#keepHouse(), HOUSEKEEPING_MS).unref();
   }
 
