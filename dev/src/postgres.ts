@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { chown, lstat, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
@@ -44,6 +44,10 @@ export interface RunningPostgres {
   restart(): Promise<void>;
   /** Stops in order, but keeps the data for `restart()`. */
   pause(): Promise<void>;
+  /** SIGSTOP for every process of the server: connections stay, and nothing is answered. `stop()` and the like end it. */
+  freeze(): void;
+  /** SIGCONT for all of them. */
+  thaw(): void;
 }
 
 const USERNAME = 'postgres';
@@ -110,6 +114,8 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Runn
     },
     kill: () => server.end('SIGKILL'),
     pause: () => server.end('SIGINT'),
+    freeze: () => server.signalAll('SIGSTOP'),
+    thaw: () => server.signalAll('SIGCONT'),
     restart: async () => {
       await server.end('SIGINT');
       server = await launch(port);
@@ -257,8 +263,27 @@ class Server {
     return false;
   }
 
+  /** Each connection has a process of its own, in a session of its own. */
+  signalAll(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    const { pid } = this.#process;
+    if (pid === undefined) return;
+    const { stdout } = spawnSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' });
+    const children = stdout
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/).map(Number))
+      .flatMap(([child, parent]) => (parent === pid && child !== undefined ? [child] : []));
+    for (const each of [pid, ...children]) {
+      try {
+        process.kill(each, signal);
+      } catch {
+        // Its connection has just ended.
+      }
+    }
+  }
+
   /** Ends the process and waits for it. SIGINT is PostgreSQL's fast shutdown. */
   async end(signal: 'SIGINT' | 'SIGKILL'): Promise<void> {
+    this.signalAll('SIGCONT');
     this.#process.kill(signal);
     const late = setTimeout(() => this.#process.kill('SIGQUIT'), 10_000);
     await this.#exited;

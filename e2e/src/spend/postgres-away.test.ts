@@ -73,6 +73,11 @@ const WAYS = [
     leave: async () => fleet.network.set('hang'),
     comeBack: async () => fleet.network.set('pass'),
   },
+  {
+    way: 'PostgreSQL is stopped where it is',
+    leave: async () => fleet.postgres.freeze(),
+    comeBack: async () => fleet.postgres.thaw(),
+  },
 ];
 
 describe.each(WAYS)('$way, under load', ({ way, leave, comeBack }) => {

@@ -1,6 +1,7 @@
 import type { LeaseAnswer, LeaseAsk, LedgerStore } from '@claude-gateway/prisma';
 import type { HoldResult, WindowNeed } from '../types.ts';
 import type { Account } from './account.ts';
+import { SILENCE_MS, type Reach } from './reach.ts';
 
 /**
  * How long other replicas get to give back what they do not need, round by round, in ms. Also without a new recall:
@@ -11,12 +12,10 @@ const RECALL_ROUNDS_MS = [25, 75, 200] as const;
 const SLOW_RECALL_ROUNDS_MS = [...RECALL_ROUNDS_MS, 300, 400, 500] as const;
 /** Within this of a recall the others keep nothing at hand of their own accord: no need to ask again. */
 const RECALL_EVERY_MS = 1_000;
-/** A request waits this long while PostgreSQL says nothing at all, in ms. The reference waits as long. */
-const PATIENCE_MS = 2_000;
 /** And this long where PostgreSQL is slow but answers, in ms: to serve it unheld could spend more than there is. */
 const LONGEST_WAIT_MS = 10_000;
-/** And so long while the ones before waited in vain. */
-const PATIENCE_WHILE_AWAY_MS = 100;
+/** After so long of silence PostgreSQL is asked something smaller: it may be slow, and not away. */
+const SUSPICIOUS_MS = SILENCE_MS / 2;
 /** Largest number of windows in one statement. */
 const BATCH = 500;
 
@@ -37,6 +36,7 @@ export interface LeaseDeskDeps {
   readonly onUncertain: (error: unknown, accounts: readonly Account[]) => void;
   /** Whether the error says that PostgreSQL is away. Any other is an answer. */
   readonly isUnavailable: (error: unknown) => boolean;
+  readonly reach: Pick<Reach, 'away' | 'heardAt' | 'suspect' | 'lost'>;
 }
 
 interface Waiter {
@@ -49,7 +49,6 @@ interface Waiter {
   readonly resolve: (result: HoldResult) => void;
   /** By the clock that timers go by, in ms. */
   readonly since: number;
-  readonly patienceMs: number;
   patience: NodeJS.Timeout | undefined;
   round: number;
 }
@@ -65,12 +64,8 @@ export class LeaseDesk {
   readonly #due = new Set<Account>();
   #calling: Promise<void> | undefined;
   #paused = 0;
-  /** PostgreSQL has not answered the last call, or not in time. */
-  #away = false;
   /** One of the other replicas does not hear when it is asked to give something back. */
   #slowRecalls = false;
-  /** When PostgreSQL answered anything last, by the clock that timers go by, in ms. */
-  #heardAt = -Infinity;
   /** Grows with each call, at its start and at its end. */
   epoch = 0;
 
@@ -83,6 +78,7 @@ export class LeaseDesk {
   }
 
   wait(id: string, needs: readonly WindowNeed[]): Promise<HoldResult> {
+    if (this.#deps.reach.away) return Promise.resolve({ state: 'unavailable' });
     return new Promise((resolve) => {
       const waiter: Waiter = {
         id,
@@ -91,11 +87,10 @@ export class LeaseDesk {
         wanted: new Map(),
         resolve,
         since: performance.now(),
-        patienceMs: this.#away ? PATIENCE_WHILE_AWAY_MS : PATIENCE_MS,
         patience: undefined,
         round: 0,
       };
-      this.#watch(waiter, waiter.patienceMs);
+      this.#watch(waiter, SUSPICIOUS_MS);
       this.#waiters.add(waiter);
       for (const need of needs) {
         const account = this.#deps.accountOf(need);
@@ -136,13 +131,22 @@ export class LeaseDesk {
     const at = performance.now();
     // Between two rounds nobody waits for PostgreSQL.
     const asking = waiter.awaited.size > 0;
-    const silentFor = asking ? at - Math.max(waiter.since, this.#heardAt) : 0;
-    if (silentFor < waiter.patienceMs && at - waiter.since < LONGEST_WAIT_MS) {
-      this.#watch(waiter, waiter.patienceMs - silentFor);
+    const { reach } = this.#deps;
+    const silentFor = asking ? at - Math.max(waiter.since, reach.heardAt) : 0;
+    if (silentFor < SILENCE_MS && at - waiter.since < LONGEST_WAIT_MS) {
+      if (silentFor >= SUSPICIOUS_MS) reach.suspect();
+      this.#watch(waiter, (silentFor < SUSPICIOUS_MS ? SUSPICIOUS_MS : SILENCE_MS) - silentFor);
       return;
     }
-    this.#away ||= asking;
     this.#end(waiter, { state: 'unavailable' });
+    if (silentFor >= SILENCE_MS) reach.lost();
+  }
+
+  /** Nobody waits any longer for an answer that does not come. */
+  giveUp(): void {
+    for (const waiter of [...this.#waiters]) {
+      if (waiter.awaited.size > 0) this.#end(waiter, { state: 'unavailable' });
+    }
   }
 
   /** Asks for every window in which this request does not fit right now. */
@@ -188,7 +192,6 @@ export class LeaseDesk {
       if (answered) failed = new Set(accounts);
       else this.#deps.onUncertain(error, accounts);
     }
-    this.#away = !answered;
     this.epoch++;
     const asked = new Set(accounts);
     const at = now();
@@ -222,13 +225,11 @@ export class LeaseDesk {
       const missing = this.#apply(accounts, await this.#lease(accounts));
       if (missing.length > 0) {
         await this.#deps.store.openWindows(missing.map(({ window }) => window));
-        this.#heardAt = performance.now();
         this.#apply(missing, await this.#lease(missing));
       }
       return [];
     } catch (error) {
       if (this.#deps.isUnavailable(error)) throw error;
-      this.#heardAt = performance.now();
       this.#deps.onUncertain(error, accounts);
       if (accounts.length === 1) return accounts;
       const half = Math.ceil(accounts.length / 2);
@@ -250,7 +251,6 @@ export class LeaseDesk {
       };
     });
     const answers = await this.#deps.store.lease(this.#deps.replicaId, asks);
-    this.#heardAt = performance.now();
     return answers;
   }
 

@@ -18,6 +18,7 @@ import { HoldQueue } from './hold-queue.ts';
 import { LeaseDesk } from './lease-desk.ts';
 import { Leases } from './leases.ts';
 import { Liveness } from './liveness.ts';
+import { Reach } from './reach.ts';
 import { SettlementQueue, type Charged } from './settlement-queue.ts';
 
 const TTL_MS = 30_000;
@@ -65,6 +66,7 @@ export class ReplicaLedger implements Ledger {
   readonly #waiting: HoldQueue;
   readonly #queue: SettlementQueue;
   readonly #liveness: Liveness;
+  readonly #reach: Reach;
   readonly #stopListening: () => void;
   readonly #housekeeping: NodeJS.Timeout;
   /** Leases were taken away: nothing is lent until they have been looked up. */
@@ -72,7 +74,14 @@ export class ReplicaLedger implements Ledger {
   #resyncing: Promise<void> | undefined;
 
   private constructor(options: ReplicaLedgerOptions) {
-    const { store, log } = options;
+    const { log } = options;
+    this.#reach = new Reach({
+      probe: () => this.#liveness.renew(),
+      isUnavailable: options.isUnavailable,
+      onLost: () => this.#desk.giveUp(),
+      log,
+    });
+    const store = this.#reach.watch(options.store);
     this.#store = store;
     this.#log = log;
     this.#now = options.now ?? (() => performance.now());
@@ -120,6 +129,7 @@ export class ReplicaLedger implements Ledger {
         }
       },
       isUnavailable: options.isUnavailable,
+      reach: this.#reach,
     });
     this.#waiting = new HoldQueue({
       now: this.#now,
@@ -288,6 +298,7 @@ export class ReplicaLedger implements Ledger {
     clearInterval(this.#housekeeping);
     this.#stopListening();
     this.#waiting.close();
+    this.#reach.close();
     const left = await this.#queue.close(withinMs);
     await this.#liveness.close();
     for (const { record } of left) this.#lost(record, 'PostgreSQL did not answer before the end');
@@ -301,6 +312,7 @@ export class ReplicaLedger implements Ledger {
   }
 
   async #wait(id: string, needs: readonly WindowNeed[]): Promise<HoldResult> {
+    if (this.#reach.away) return { state: 'unavailable' };
     try {
       if (!(await this.#ready())) return { state: 'unavailable' };
     } catch {
@@ -312,11 +324,14 @@ export class ReplicaLedger implements Ledger {
 
   /** Whether there are leases to lend from. @throws what PostgreSQL answers instead of taking a heartbeat. */
   async #ready(): Promise<boolean> {
-    if (!this.#liveness.fresh && !(await this.#liveness.renew())) return false;
+    if (!this.#liveness.fresh) {
+      const renewed = await within(PATIENCE_MS, this.#liveness.renew());
+      if (renewed === undefined) this.#reach.lost();
+      if (renewed !== true) return false;
+    }
     if (!this.#writtenOff) return true;
     if (this.#queue.failing) return false;
-    const late = sleep(PATIENCE_MS, undefined, { ref: false });
-    await Promise.race([this.#resync(), late]);
+    await within(PATIENCE_MS, this.#resync());
     return !this.#writtenOff;
   }
 
@@ -474,6 +489,17 @@ export class ReplicaLedger implements Ledger {
       { record: { ...record, costNanoUsd: String(record.costNanoUsd) }, reason },
       'a usage record could not be stored: no budget counts it',
     );
+  }
+}
+
+/** @returns undefined when it takes longer. */
+async function within<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
+  const done = new AbortController();
+  const late = sleep(ms, undefined, { ref: false, signal: done.signal }).catch(() => undefined);
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    done.abort();
   }
 }
 
