@@ -19,7 +19,6 @@ it('names what a reload cannot apply', () => {
     'listen.port',
     'listen.tls',
     'store.postgres_url',
-    'store.password',
     'store.max_connections',
     'metrics',
     'limits.max_request_header_bytes',
@@ -40,7 +39,31 @@ it('names nothing when nothing differs, or only what is applied live', () => {
   expect(restartRequired(config(), live)).toEqual([]);
 });
 
+it('takes a user and a password for no other database', () => {
+  const store = (text: string) => config({ store: text });
+  const before = store('{ postgres_url: "postgres://ada:old@db:5432/x?sslmode=require" }');
+  for (const same of [
+    '{ postgres_url: "postgres://ada:new@db:5432/x?sslmode=require" }',
+    '{ postgres_url: "postgres://db:5432/x?sslmode=require", username: eve, password: "new" }',
+    '{ postgres_url: "postgres://db:5432/x?sslmode=require&user=eve&password=new" }',
+  ]) {
+    expect(restartRequired(before, store(same))).toEqual([]);
+  }
+  for (const other of [
+    '{ postgres_url: "postgres://ada:old@db2:5432/x?sslmode=require" }',
+    '{ postgres_url: "postgres://ada:old@db:5432/y?sslmode=require" }',
+    '{ postgres_url: "postgres://ada:old@db:5432/x" }',
+  ]) {
+    expect(restartRequired(before, store(other))).toEqual(['store.postgres_url']);
+  }
+  const unnamed = ['{ postgres_url: "postgres://ada@db" }', '{ postgres_url: "postgres://eve@db" }'].map(
+    store,
+  );
+  expect(restartRequired(unnamed[0]!, unnamed[1]!)).toEqual(['store.postgres_url']);
+});
+
 it('hands out what it compares', () => {
   const values = restartValues(config({ store: '{ postgres_url: postgres://db/x, password: p }' }));
-  expect(values).toMatchObject({ 'store.password': 'p', 'store.username': undefined, 'listen.tls': false });
+  expect(values).toMatchObject({ 'store.max_connections': 5, 'listen.tls': false });
+  expect(JSON.stringify(values)).not.toContain('"p"');
 });

@@ -257,7 +257,8 @@ class Server {
     let running = true;
     void this.#exited.then(() => (running = false));
     while (running && Date.now() < deadline) {
-      if (this.#log.includes('database system is ready to accept connections')) return true;
+      // A standby says that they are read-only.
+      if (/database system is ready to accept (read.only )?connections/.test(this.#log)) return true;
       await sleep(10);
     }
     return false;

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from '@claude-gateway/dev';
+import pg from 'pg';
 import { stringify } from 'yaml';
-import type { GatewayProcess } from './harness/gateway-process.ts';
-import { runGateway } from './harness/gateway-process.ts';
+import { GatewayProcess, runGateway } from './harness/gateway-process.ts';
 import { signIn } from './harness/sign-in.ts';
 import { startStack, type Stack } from './harness/stack.ts';
 
@@ -66,11 +66,33 @@ describe('a start that cannot work fails closed, in one line that names the prob
     const store = {
       postgres_url: `postgres://gateway:not-to-be-printed@127.0.0.1:${port}/gateway`,
       connect_timeout_seconds: 1,
+      start_timeout_seconds: 2,
     };
     const { code, stderr } = await runGateway(['--config', file(await withPort({ store }))]);
     expect(code).toBe(1);
     expect(stderr).toContain(`127.0.0.1:${port}`);
     expect(stderr).not.toContain('not-to-be-printed');
+  }, 60_000);
+
+  it('PostgreSQL does not answer, for as long as it was told to wait, or until it is stopped', async () => {
+    const port = await freePort();
+    const store = {
+      postgres_url: `postgres://gateway:not-to-be-printed@127.0.0.1:${port}/gateway`,
+      start_timeout_seconds: 600,
+    };
+    for (const [signal, code] of [
+      ['SIGTERM', 143],
+      ['SIGINT', 130],
+    ] as const) {
+      const waiting = GatewayProcess.spawn(await withPort({ store }));
+      const tries = (): number =>
+        waiting.lines.filter(({ msg }) => String(msg).startsWith('cannot use PostgreSQL yet')).length;
+      await waiting.until(() => tries() > 1);
+      expect(await waiting.stop(signal)).toBe(code);
+      expect(waiting.output).toContain('stopped before it had started');
+      expect(waiting.output).toContain(`127.0.0.1:${port}/gateway`);
+      expect(waiting.output).not.toContain('not-to-be-printed');
+    }
   }, 60_000);
 
   it('the identity provider has no discovery document', async () => {
@@ -184,6 +206,40 @@ describe('reload', () => {
     gateway().reconfigure(stack.document());
     await gateway().until(() => reloads() === 4);
   });
+
+  it('takes over a password of the database that changes, without a restart', async () => {
+    const document = stack.document();
+    const before = reloads();
+    const { hostname, port, pathname } = new URL(
+      (document['store'] as { postgres_url: string }).postgres_url,
+    );
+    const sql = async (text: string): Promise<void> => {
+      const client = new pg.Client({ connectionString: stack.postgres.url });
+      await client.connect();
+      await client.query(text).finally(() => client.end());
+    };
+    await sql(`CREATE ROLE rotated LOGIN SUPERUSER PASSWORD 'one'`);
+    const password = join(directory, 'database-password');
+    writeFileSync(password, 'one');
+    const store = {
+      postgres_url: `postgres://rotated@${hostname}:${port}${pathname}`,
+      password: `\${file:${password}}`,
+    };
+    gateway().reconfigure({ ...document, store });
+    await gateway().until(() => reloads() === before + 1);
+    // Who is connected stays so; who comes now needs the new one.
+    await sql(`ALTER ROLE rotated PASSWORD 'two'`);
+    writeFileSync(password, 'two');
+    await gateway().until(() => reloads() === before + 2);
+    await sql(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'claude-gateway'`,
+    );
+    await signIn(stack.url, 'alice');
+    const waiting = gateway().lines.filter(({ msg }) => String(msg).includes('only after a restart'));
+    expect(waiting).toEqual([]);
+    gateway().reconfigure(document);
+    await gateway().until(() => reloads() === before + 3);
+  }, 60_000);
 
   it('takes a file that comes later than the configuration that names it', async () => {
     const document = stack.document();

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { pino } from 'pino';
 import { ConfigError, jsonSchema } from '@claude-gateway/contract';
 import { listSessions, revokeSessions } from './auth/session/revoke-command.ts';
@@ -66,6 +67,13 @@ async function serve(configPath: string): Promise<number> {
   // One stream for both, so that lines never interleave.
   const output = pino.destination({ fd: 2, sync: false });
   const log = createLog(env['CLAUDE_GATEWAY_LOG_LEVEL'] ?? 'info', output);
+  // A start may wait for a database for a minute, and process 1 of a container ends at no signal that it does not listen to.
+  const leave = (name: NodeJS.Signals): void => {
+    log.info({ signal: name }, 'stopped before it had started');
+    output.flushSync();
+    process.exit(128 + constants.signals[name]);
+  };
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, leave);
   const gateway = await Gateway.start({
     configPath,
     env,
@@ -79,6 +87,7 @@ async function serve(configPath: string): Promise<number> {
     log,
     audit: createAudit(output),
   });
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.off(name, leave);
   process.on('SIGHUP', () => void gateway.reload());
   const signal = await new Promise<NodeJS.Signals>((resolve) => {
     for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, resolve);

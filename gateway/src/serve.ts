@@ -104,18 +104,23 @@ export class Gateway {
     for (const warning of version.warnings) log.warn({ path: warning.path }, warning.message);
 
     const clock = (): Date => new Date();
-    const store = await openStore(storeOptions(config, log));
+    const store = await openStore({
+      ...storeOptions(config, log),
+      startTimeoutSeconds: config.store.start_timeout_seconds,
+    });
     let runtime: Runtime | undefined;
     let metricsServer: MetricsServer | undefined;
     try {
-      ledger = await ReplicaLedger.start({
-        store: metrics === undefined ? store.ledger : metrics.transactions.watch(store.ledger),
-        name: hostname(),
-        version: options.version,
-        policyRevision: () => policyRevision(),
-        isUnavailable: (error) => error instanceof StoreUnavailableError,
-        log,
-      });
+      ledger = await store.duringStart(() =>
+        ReplicaLedger.start({
+          store: metrics === undefined ? store.ledger : metrics.transactions.watch(store.ledger),
+          name: hostname(),
+          version: options.version,
+          policyRevision: () => policyRevision(),
+          isUnavailable: (error) => error instanceof StoreUnavailableError,
+          log,
+        }),
+      );
       const resources: Resources = {
         store,
         ledger,
@@ -132,7 +137,7 @@ export class Gateway {
         isDraining: () => listening?.draining ?? false,
         metrics,
       };
-      runtime = await createRuntime(config, resources);
+      runtime = await store.duringStart(() => createRuntime(config, resources));
       ({ policyRevision } = runtime);
       ledger.policyChanged();
       for (const warning of runtime.warnings) log.warn(warning);
@@ -226,6 +231,8 @@ export class Gateway {
     const read = new Map<string, string | undefined>();
     try {
       const version = readConfiguration(configPath, env, read);
+      // Whatever becomes of the rest: the old password may be good no longer.
+      this.#store.renewCredentials(credentialsOf(version.config));
       const runtime = await createRuntime(version.config, this.#resources, this.#runtime);
       const previous = { version: this.#version, runtime: this.#runtime };
       this.#version = version;
@@ -300,18 +307,24 @@ function readCertificate(tls: { cert: string; key: string }): { cert: string; ke
  */
 const REVOCATION_MEMORY_HOURS = 7 * 24;
 
+function credentialsOf({ store: { postgres_url: url, username, password } }: GatewayConfig) {
+  return {
+    url,
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+  };
+}
+
 /** How this configuration opens the store. */
 export function storeOptions(config: GatewayConfig, log: Log) {
-  const { postgres_url: url, username, password, max_connections, connect_timeout_seconds } = config.store;
+  const { max_connections, connect_timeout_seconds } = config.store;
   const longestTokenHours = Math.max(
     REVOCATION_MEMORY_HOURS,
     config.session.ttl_hours,
     ...config.workload_identity.map(({ token_ttl_minutes }) => token_ttl_minutes / 60),
   );
   return {
-    url,
-    ...(username === undefined ? {} : { username }),
-    ...(password === undefined ? {} : { password }),
+    ...credentialsOf(config),
     maxConnections: max_connections,
     connectTimeoutSeconds: connect_timeout_seconds,
     ...(config.admin !== undefined && {

@@ -5,7 +5,6 @@ import type { AnswerBudget } from './connect/answer-budget.ts';
 import { BoundedClient, forgetTakenAnswers } from './connect/bounded-client.ts';
 import { CheckedSocket } from './connect/checked-socket.ts';
 import { asStoreError, StoreUnavailableError } from './errors.ts';
-import { untilAborted } from './pause.ts';
 import type { StoreOptions } from './types.ts';
 
 /** The PostgreSQL schema that holds everything of ours, so that a database can be shared. */
@@ -38,7 +37,7 @@ const MAX_FILE_BYTES = 1024 * 1024;
 export type Credentials = Pick<StoreOptions, 'url' | 'username' | 'password'>;
 export type TargetOptions = Credentials & Pick<StoreOptions, 'answers' | 'resolve'>;
 export type ConnectionOptions = TargetOptions &
-  Pick<StoreOptions, 'connectTimeoutSeconds' | 'startTimeoutSeconds' | 'signal' | 'onEvent'>;
+  Pick<StoreOptions, 'connectTimeoutSeconds' | 'startTimeoutSeconds' | 'onEvent'>;
 
 /** Where we connect, and as whom. */
 export class Target {
@@ -193,38 +192,55 @@ export function greeter(client: pg.ClientBase): number {
   return (client as unknown as { processID: number | null }).processID ?? 0;
 }
 
-/** What is between us and PostgreSQL. */
-export interface Route {
-  /** A connection pooler answers in its place. */
-  readonly pooled: boolean;
+/** How a start tries again. */
+export interface Start {
+  /** By `performance.now()`. */
+  readonly deadline: number;
+  readonly onEvent: StoreOptions['onEvent'];
+}
+
+export function startOf(options: Omit<ConnectionOptions, 'url'>): Start {
+  const { startTimeoutSeconds, connectTimeoutSeconds, onEvent } = options;
+  return { deadline: performance.now() + (startTimeoutSeconds ?? connectTimeoutSeconds) * 1000, onEvent };
 }
 
 /**
- * Waits for PostgreSQL at boot: tries with growing pauses, for `startTimeoutSeconds` in all, each time for
- * `connectTimeoutSeconds` at most.
+ * Waits for PostgreSQL at boot: see {@link untilServed}. Each try takes `connectTimeoutSeconds` at most.
  *
  * @throws Error naming host, port, database and the reason.
  */
-export function awaitPostgres(target: Target, options: Omit<ConnectionOptions, 'url'>): Promise<Route> {
-  const ms = options.connectTimeoutSeconds * 1000;
-  return untilServed(() => untilAborted(options.signal, look(target, ms)), target, options);
+export async function awaitPostgres(
+  target: Target,
+  options: Omit<ConnectionOptions, 'url'>,
+  start: Start = startOf(options),
+): Promise<void> {
+  try {
+    await untilServed(() => look(target, options.connectTimeoutSeconds * 1000), target, start);
+  } catch (error) {
+    const { message } = error as Error;
+    const already = message.startsWith(cannotUse(target, ''));
+    throw already ? error : new Error(cannotUse(target, message), { cause: error });
+  }
+}
+
+function cannotUse(target: Pick<Target, 'name'>, reason: string): string {
+  return `cannot use PostgreSQL at ${target.name}: ${reason}`;
 }
 
 interface Look {
-  readonly pid: number;
   readonly version: number;
   readonly standby: boolean;
   readonly read_only: boolean;
 }
 
-const NOTHING: Look = { pid: 0, version: 0, standby: false, read_only: false };
+const NOTHING: Look = { version: 0, standby: false, read_only: false };
 
 const LOOK = `
-  SELECT pg_backend_pid() AS pid, current_setting('server_version_num')::int / 10000 AS version, pg_is_in_recovery() AS standby,
+  SELECT current_setting('server_version_num')::int / 10000 AS version, pg_is_in_recovery() AS standby,
          current_setting('transaction_read_only')::boolean AS read_only`;
 
 /** @param ms For connecting, and for the answer. */
-async function look(target: Target, ms: number): Promise<Route> {
+async function look(target: Target, ms: number): Promise<void> {
   const client = target.client({ connectionTimeoutMillis: ms, query_timeout: ms });
   // More may follow while a connection goes down.
   client.on('error', () => undefined);
@@ -232,7 +248,8 @@ async function look(target: Target, ms: number): Promise<Route> {
     await client.connect();
     const [found = NOTHING] = (await client.query<Look>(LOOK)).rows;
     assertUsable(found);
-    return { pooled: found.pid !== greeter(client) };
+  } catch (error) {
+    throw asStoreError(error);
   } finally {
     await goodbye(client);
   }
@@ -265,49 +282,45 @@ function assertUsable({ version, standby, read_only: readOnly }: Look): void {
 }
 
 /**
- * Repeats what failed because PostgreSQL could not serve it, with growing pauses, until `startTimeoutSeconds` have passed. A
- * line for each try.
+ * Repeats what failed because PostgreSQL could not serve it, with growing pauses, until the start has taken long enough. A line for
+ * each try.
  *
  * @throws Error naming host, port, database and the reason; what is not PostgreSQL's fault, as it is.
  */
 export async function untilServed<T>(
   work: () => Promise<T>,
   target: Pick<Target, 'name'>,
-  { startTimeoutSeconds, connectTimeoutSeconds, signal, onEvent }: Omit<ConnectionOptions, 'url'>,
+  { deadline, onEvent }: Start,
 ): Promise<T> {
-  const deadline = performance.now() + (startTimeoutSeconds ?? connectTimeoutSeconds) * 1000;
   for (let attempt = 1; ; attempt++) {
-    let failure: Error;
+    let failure: StoreUnavailableError;
     try {
-      signal?.throwIfAborted();
       return await work();
     } catch (error) {
-      signal?.throwIfAborted();
-      failure = asStoreError(error);
+      // As the store says it: others may be refused a connection by somebody else.
+      if (!(error instanceof StoreUnavailableError)) throw error;
+      failure = error;
     }
     const reason = reasonOf(failure);
     const left = deadline - performance.now();
     const pause = Math.min(250 * 2 ** (attempt - 1), MAX_PAUSE_MS) * (0.8 + 0.4 * Math.random());
     if (left < pause || !isWorthRetrying(failure)) {
-      throw new Error(`cannot use PostgreSQL at ${target.name}: ${reason}`, { cause: failure });
+      throw new Error(cannotUse(target, reason), { cause: failure });
     }
-    onEvent?.('warn', 'postgres does not answer, trying again', {
+    onEvent?.('warn', 'cannot use PostgreSQL yet, trying again', {
       target: target.name,
       reason,
       attempt,
       gives_up_in_seconds: Math.round(left / 1000),
     });
-    await sleep(pause, undefined, { signal });
+    await sleep(pause);
   }
 }
 
 /** A wrong password, an unknown database, or a server without TLS will be as wrong again. */
-function isWorthRetrying(failure: Error): boolean {
-  return (
-    failure instanceof StoreUnavailableError &&
-    !/\((28|3D)...\)$|does not support SSL|blocked destination|does not speak PostgreSQL|room for/.test(
-      failure.message,
-    )
+function isWorthRetrying(failure: StoreUnavailableError): boolean {
+  return !/\((28|3D)...\)$|does not support SSL|blocked destination|does not speak PostgreSQL|room for/.test(
+    failure.message,
   );
 }
 

@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
 import {
@@ -11,7 +12,6 @@ import {
   Target,
   type ConnectionOptions,
 } from './connection.ts';
-import { pause } from './pause.ts';
 import { loadSchemaEngine, NO_FILTERS, type MigrationList } from './schema-engine.ts';
 
 /** `migrations/` lies beside both `src/` and `dist/`. */
@@ -67,7 +67,7 @@ export async function migrate(
   const pool = createPool(target, 1, options.onEvent);
   try {
     await awaitPostgres(target, options);
-    return { applied: await migrateWith(pool, target, options, options.migrations) };
+    return { applied: await migrateWith(pool, target, options.onEvent, options.migrations) };
   } finally {
     await pool.end();
   }
@@ -77,7 +77,7 @@ export async function migrate(
 export async function migrateWith(
   pool: pg.Pool,
   target: Target,
-  { onEvent, signal }: Pick<ConnectionOptions, 'onEvent' | 'signal'>,
+  onEvent: ConnectionOptions['onEvent'],
   migrations?: readonly Migration[],
 ): Promise<string[]> {
   const wanted = migrations ?? (await readMigrations());
@@ -85,7 +85,7 @@ export async function migrateWith(
 
   const onWait = (): void =>
     onEvent?.('info', 'waiting for another replica that migrates the database', { target: target.name });
-  const lock = await MigrationLock.take(target, onWait, signal);
+  const lock = await MigrationLock.take(target, onWait);
   const scripts = scriptPool(target);
   try {
     const pending = await pendingMigrations(scripts, wanted);
@@ -115,7 +115,7 @@ class MigrationLock {
   }
 
   /** @throws Error when another replica has it for too long. */
-  static async take(target: Target, onWait: () => void, signal?: AbortSignal): Promise<MigrationLock> {
+  static async take(target: Target, onWait: () => void): Promise<MigrationLock> {
     const client = target.client({ query_timeout: ANSWER_WITHIN_MS });
     // Shows with the next statement.
     client.on('error', () => undefined);
@@ -127,7 +127,7 @@ class MigrationLock {
         if (performance.now() > deadline) {
           throw new Error(`another replica has been migrating the database for ${LOCK_TIMEOUT_MS / 1000} s`);
         }
-        if (!(await pause(LOCK_POLL_MS, signal))) signal?.throwIfAborted();
+        await sleep(LOCK_POLL_MS);
       }
       return new MigrationLock(client);
     } catch (error) {

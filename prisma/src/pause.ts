@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
  *
  * @returns false when it is time to go.
  */
-export async function pause(ms: number, closing: AbortSignal | undefined): Promise<boolean> {
+export async function pause(ms: number, closing: AbortSignal): Promise<boolean> {
   try {
     await sleep(ms, undefined, { signal: closing });
     return true;
@@ -15,8 +15,7 @@ export async function pause(ms: number, closing: AbortSignal | undefined): Promi
 }
 
 /** @throws when the signal aborts before the work is done. pg leaves some promises open when it is told to end. */
-export async function untilAborted<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
-  if (signal === undefined) return work;
+export async function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   const leave = new AbortController();
   const aborted = new Promise<never>((_, fail) => {
     const end = (): void => fail(signal.reason as Error);

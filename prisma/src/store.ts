@@ -1,6 +1,7 @@
-import { awaitPostgres, createPool, Target, untilServed } from './connection.ts';
+import { awaitPostgres, createPool, startOf, Target, untilServed } from './connection.ts';
 import { ConnectionShare, divideConnections } from './connection-share.ts';
 import { Database } from './database.ts';
+import { asStoreError } from './errors.ts';
 import { PostgresDeviceGrantStore } from './device-grants.ts';
 import { PostgresEffectiveStore } from './ledger/effective.ts';
 import { PostgresIncreaseRequestStore } from './ledger/increase-requests.ts';
@@ -35,6 +36,7 @@ const KNOWN_WITHIN_MS = 1_500;
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const target = new Target(options);
+  const start = startOf(options);
   const { onEvent, role = 'gateway' } = options;
   const isGateway = role === 'gateway';
   const budget = divideConnections(options.maxConnections);
@@ -64,13 +66,20 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   };
 
   try {
-    await awaitPostgres(target, options);
-    const applied = await untilServed(() => migrateWith(pool, target, options), target, options);
+    await awaitPostgres(target, options, start);
+    const applied = await untilServed(
+      () =>
+        migrateWith(pool, target, onEvent).catch((error: unknown) => {
+          throw asStoreError(error);
+        }),
+      target,
+      start,
+    );
     if (applied.length > 0)
       onEvent?.('info', 'migrated the database', { target: target.name, migrations: applied });
     if (isGateway) {
       notifications.start();
-      await untilServed(() => Promise.all([feed.start(), database.warmUp()]), target, options);
+      await untilServed(() => Promise.all([feed.start(), database.warmUp()]), target, start);
       await notifications.known(KNOWN_WITHIN_MS);
     }
   } catch (error) {
@@ -102,6 +111,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     ping: async () => {
       await background.query('SELECT 1');
     },
+    duringStart: (work) => untilServed(work, target, start),
     renewCredentials: (credentials) => target.renew(credentials),
     close: () => (closed ??= close()),
   };

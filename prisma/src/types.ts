@@ -198,6 +198,8 @@ export interface Store {
   readonly policies: OperatorPolicyStore;
   /** @throws Error when Postgres does not answer. */
   ping(): Promise<void>;
+  /** Repeats what a start needs of the database, for as long as a start may take. @throws what it throws in the end. */
+  duringStart<T>(work: () => Promise<T>): Promise<T>;
   /**
    * Takes over who we connect as, for every connection from now on: a password that has changed.
    *
@@ -218,10 +220,8 @@ export interface StoreOptions {
   readonly maxConnections: number;
   /** How long one attempt to connect may take at the start, in seconds. */
   readonly connectTimeoutSeconds: number;
-  /** For how long the start tries, in seconds. Default: `connectTimeoutSeconds`. */
+  /** For how long the start tries, in seconds, and one time at least. Default: `connectTimeoutSeconds`. */
   readonly startTimeoutSeconds?: number;
-  /** Ends the start. */
-  readonly signal?: AbortSignal;
   /** How long a revoked session id must be remembered: the lifetime of a bearer token, in seconds. */
   readonly revocationTtlSeconds: number;
   readonly retention?: Partial<Retention>;

@@ -36,8 +36,18 @@ export const storeSchema = z
         error: ({ input }) => `must name a host that may be connected to: ${databaseRefusal(String(input))}`,
       })
       .describe('Connection URL of the database.'),
-    username: z.string().optional().describe('Database user; wins over the one in the URL.'),
-    password: z.string().optional().describe('Database password; wins over the one in the URL.'),
+    username: z
+      .string()
+      .optional()
+      .describe(
+        'Database user; wins over the one in the URL. A change is taken over by new connections, without a restart.',
+      ),
+    password: z
+      .string()
+      .optional()
+      .describe(
+        'Database password; wins over the one in the URL. A change, as of the file that `${file:…}` names, is taken over by new connections, without a restart.',
+      ),
     max_connections: positiveInt()
       .prefault(5)
       .describe(
@@ -46,6 +56,11 @@ export const storeSchema = z
     connect_timeout_seconds: numeric(z.int().min(1).max(60))
       .prefault(5)
       .describe('How long one attempt to connect may take, in seconds (1 to 60).'),
+    start_timeout_seconds: numeric(z.int().min(0).max(3600))
+      .prefault(60)
+      .describe(
+        'How long a start goes on trying while the database is away, slow, or a standby, in seconds (0 to 3600; 0 tries once).',
+      ),
     readiness_grace_seconds: numeric(z.int().min(0).max(3600))
       .prefault(0)
       .describe(

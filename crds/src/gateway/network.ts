@@ -67,6 +67,9 @@ export const database = withRules(
       .default(5)
       .describe('Connections of each pod, at least three; see docs/operations.md.'),
     connectTimeout: duration('1s', '1m').default('5s').describe('How long one attempt to connect may take.'),
+    startTimeout: duration('0s', '100s')
+      .default('1m')
+      .describe('How long a pod that starts goes on trying while the database is away, slow, or a standby.'),
   }),
   exactlyOneOf(['urlSecretRef', 'url'], 'set urlSecretRef, or url without credentials, and not both'),
 ).describe('The PostgreSQL database that the pods share.');

@@ -131,6 +131,7 @@ export const BREAKERS: Readonly<Record<string, readonly Breaker[] | undefined>> 
     duration('24h', '87600h', '23h', '87601h'),
     duration('0s', '10m', '11m'),
     duration('0s', '1m', '61s'),
+    duration('0s', '100s', '101s'),
     duration('1m', '12h', '13h'),
     duration('1s', '1m', '0s', '61s'),
     duration('1s', '24h', '0s', '25h'),

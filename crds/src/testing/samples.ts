@@ -53,7 +53,7 @@ const everything: ClaudeGatewaySpecInput = {
     },
   },
   listen: { host: '::', port: 8443, tls: { secretName: 'pod-tls' }, trustedProxies: ['10.0.0.0/8', '::1'] },
-  database: { urlSecretRef: secret('uri'), maxConnections: 10, connectTimeout: '10s' },
+  database: { urlSecretRef: secret('uri'), maxConnections: 10, connectTimeout: '10s', startTimeout: '90s' },
   session: { groups: 'Named', ttl: '8h', signingKeys: { generated: { rotateEvery: '168h' } } },
   identityProviders: [
     {

@@ -29,6 +29,7 @@ export function store(spec: SpecField): Content {
     password: secretOf(field.at('passwordSecretRef')),
     max_connections: field.at('maxConnections'),
     connect_timeout_seconds: seconds(field.at('connectTimeout')),
+    start_timeout_seconds: seconds(field.at('startTimeout')),
   });
 }
 

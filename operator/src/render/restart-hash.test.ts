@@ -43,7 +43,7 @@ it('changes with what a running gateway cannot take over', () => {
     [{ listen: { ...google.listen, port: 9000 } }],
     [{ listen: {} }],
     [{ database: { ...least.database, maxConnections: 6 } }],
-    [{}, having('uri', 'postgres://app:other@db.corp.example/claude')],
+    [{}, having('uri', 'postgres://app:secret@db.corp.example/another')],
     [{ requestLimits: { maxHeaderBytes: 10_000 } }],
     [{ retention: { auditDays: 1 } }],
     [{}, having('account', 'other')],
@@ -63,6 +63,7 @@ it('does not change with what it takes over live', () => {
     [{ replicas: 7 }],
     [{}, having('client-secret', 'other')],
     [{}, having('api-key', 'other')],
+    [{}, having('uri', sampleValue('Secret', 'any', 'uri')!.replace(/:[^:@]+@/, ':rotated@'))],
     [{}, sampleValue, ['k3', 'k2']],
   ];
   for (const change of changes) expect([change, hash(...change)]).toEqual([change, hash({})]);
@@ -76,7 +77,7 @@ it('is of one gateway, and stays', () => {
   expect(other).not.toBe(one);
 });
 
-it('takes long to guess, since it has the password of the database in it', () => {
+it('takes long to guess, since it has the key of a service account in it', () => {
   const began = process.cpuUsage();
   hash({}, sampleValue, SIGNING_KEYS.keys, 'never seen before');
   const first = process.cpuUsage(began).user;
