@@ -157,7 +157,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
       onUnknown: (upstream, model) =>
         resources.log.warn(
           { upstream, model },
-          'the price of this model is not known: it is billed as the dearest tier; name it in pricing.overrides',
+          'the price of this model is not known: strict limits charge the dearest price that is known, others 5 and 25 dollars a million tokens; name it in pricing.overrides',
         ),
     }),
     countTokens: createTokenCounter(dispatcher),

@@ -25,8 +25,10 @@ export interface RequestBound {
 
 /** What one model costs at one upstream. Exact: no floating point, one rounding per request. */
 export interface Rates {
-  /** False: the model is not in the catalog, and these are the rates of the dearest tier. */
+  /** False: nobody knows what the model costs, and these are the rates of the usual tier. */
   readonly known: boolean;
+  /** What strict limits hold and charge: these rates, or those of the dearest of all models where the price is not known. */
+  readonly strict: Rates;
   /** Cost in nano-USD, rounded half up. @param usInference Answered in one place only, which costs 1.1 times. */
   cost(usage: TokenUsage, fastMode: boolean, usInference?: boolean): bigint;
   /** The most that a request within the bound can cost, in nano-USD, rounded up; never less than {@link cost}. */
@@ -39,8 +41,8 @@ export interface PriceBook {
    * @param upstreamModel What it is called there.
    */
   rates(upstream: string, model: string, upstreamModel: string): Rates;
-  /** What the dearest of all models costs at an upstream: where it chooses one that nobody named. */
-  dearest(upstream: string): Pick<Rates, 'ceiling'>;
+  /** The most that any known model costs at an upstream: where it chooses one that nobody named, or that has no price. */
+  dearest(upstream: string): Rates;
 }
 
 /** One sampling among several of a request, by the usage object's `iterations`. */

@@ -130,7 +130,7 @@ export class Exchange implements FailoverEvents {
   }
 
   onLost(failure: NamedFailure): boolean | Promise<boolean> {
-    const allowed = this.#observer?.onLost?.(failure.upstream) ?? true;
+    const allowed = this.#observer?.onLost?.(failure.upstream, this.#streamed) ?? true;
     this.#lose(failure);
     const forget = (may: boolean): boolean => {
       // What it cost there is settled; what follows stands for itself.

@@ -23,9 +23,10 @@ export interface ResponseObserver {
   /**
    * An upstream had the request and gave no answer. Asked before the request goes to another one, or there again.
    *
+   * @param streamed Whether the request asked for a stream of events.
    * @returns whether it may.
    */
-  onLost?(upstream: string): boolean | Promise<boolean>;
+  onLost?(upstream: string, streamed: boolean): boolean | Promise<boolean>;
   /** The last call, once, whatever happened, also when no response was ever started. */
   onResponseEnd?(end: ResponseEnd): void;
 }

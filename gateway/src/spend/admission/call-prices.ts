@@ -6,45 +6,43 @@ import type { AdmissionCall, Candidate } from './call.ts';
 export class CallPrices {
   readonly #prices: PriceBook;
   readonly #call: AdmissionCall;
+  readonly #strict: boolean;
 
-  constructor(prices: PriceBook, call: AdmissionCall) {
+  /** @param strict A strict limit pays: what nobody knows the price of costs the most that there is. */
+  constructor(prices: PriceBook, call: AdmissionCall, strict: boolean) {
     this.#prices = prices;
     this.#call = call;
+    this.#strict = strict;
   }
 
   /** Those of the request's model, at the upstream that answered or had it; at the first one where none did. */
   at(upstream: string | null): Rates {
     const answered = this.#answeredBy(upstream);
-    return this.#prices.rates(answered.upstream.name, this.#call.model, answered.model);
+    return this.#rates(answered.upstream.name, this.#call.model, answered.model);
   }
 
   /** One sampling, in nano-USD: by the model that it names, and by the dearest when nobody knows that. */
   costOf(iteration: Iteration, upstream: string | null, fastMode: boolean, usInference: boolean): bigint {
-    const rates = this.#named(iteration.model, upstream);
-    if (rates !== undefined) return rates.cost(iteration, fastMode, usInference);
-    const { inputTokens, outputTokens, cacheReadTokens, cacheWrite5mTokens, cacheWrite1hTokens } = iteration;
-    return this.#prices.dearest(this.#answeredBy(upstream).upstream.name).ceiling({
-      inputTokens: inputTokens + cacheReadTokens + cacheWrite5mTokens + cacheWrite1hTokens,
-      outputTokens,
-      webSearches: 0,
-      cacheWrites: cacheWrite1hTokens > 0 ? '1h' : cacheWrite5mTokens > 0 ? '5m' : 'none',
-      fastMode,
-      usInference,
-    });
+    return this.#named(iteration.model, upstream).cost(iteration, fastMode, usInference);
   }
 
-  /** @param name What the upstream calls a model. @returns undefined for one that has no price. */
-  #named(name: string | undefined, upstream: string | null): Rates | undefined {
+  /** @param name What the upstream calls a model. */
+  #named(name: string | undefined, upstream: string | null): Rates {
     const { model, request } = this.#call;
     const answered = this.#answeredBy(upstream);
     const at = answered.upstream.name;
     if (name === undefined || name === answered.model || isSameModel(name, model)) return this.at(upstream);
     for (const { canonical, upstreamModels } of request.otherModels) {
       const there = upstreamModels.get(at) ?? canonical;
-      if (name === there || isSameModel(name, canonical)) return this.#prices.rates(at, canonical, there);
+      if (name === there || isSameModel(name, canonical)) return this.#rates(at, canonical, there);
     }
-    const rates = this.#prices.rates(at, name, name);
-    return rates.known ? rates : undefined;
+    // Nobody has named it.
+    return this.#prices.rates(at, name, name).strict;
+  }
+
+  #rates(at: string, model: string, upstreamModel: string): Rates {
+    const rates = this.#prices.rates(at, model, upstreamModel);
+    return this.#strict ? rates.strict : rates;
   }
 
   #answeredBy(upstream: string | null): Candidate {

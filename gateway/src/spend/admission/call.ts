@@ -51,9 +51,10 @@ export interface CallObserver {
   /**
    * An upstream had the request and gave no answer: that is charged, and what comes next is held anew.
    *
+   * @param streamed Whether the answer was to be a stream.
    * @returns whether the request may be sent again; false where nothing is left for it.
    */
-  onLost(upstream: string): boolean | Promise<boolean>;
+  onLost(upstream: string, streamed: boolean): boolean | Promise<boolean>;
   /** Called once; settles. */
   onResponseEnd(end: CallEnd): void;
 }

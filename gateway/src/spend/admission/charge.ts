@@ -31,25 +31,32 @@ export function wholeBound({ bound }: ChargedRequest): ChargedUsage {
   };
 }
 
-/** What an upstream is charged that had the request and gave no answer: its input, at the full price. */
+/** The input, at the full price: the least that an upstream is charged that had the request. */
 export function inputAlone({ request, bound, strict }: ChargedRequest): TokenUsage {
   const { promptTokens } = bound;
   return asInput(bound, strict ? promptTokens : estimatedInput(request, promptTokens));
 }
 
+/** How an attempt ended of which nothing came. */
+export interface Silence {
+  readonly streamed: boolean;
+  /** The client went, and not the upstream. */
+  readonly hungUp: boolean;
+}
+
 /**
- * The same where the client went before the answer: the upstream may have been thinking, and an answer that is not
- * streamed may have been all but written.
+ * What an upstream is charged that had the request and gave no answer. It has read the input. What is not streamed may
+ * have been all but written; and tools, summaries and other models may have been at work, of which nothing need show
+ * before the first byte. Other streams say that they begin before anything is written: that an upstream broke off there
+ * costs its input, and who hangs up there is charged the thinking besides that may have been under way.
  */
-export function unansweredUsage(charged: ChargedRequest, streamed: boolean): ChargedUsage {
+export function unansweredUsage(charged: ChargedRequest, { streamed, hungUp }: Silence): ChargedUsage {
   const { request, bound, strict } = charged;
-  if (!strict) return inputAlone(charged);
-  if (!streamed) return wholeBound(charged);
-  const mayThink = request.fields.thinking !== undefined;
-  return {
-    ...inputAlone(charged),
-    outputTokens: mayThink ? Math.min(bound.outputTokens, thinkingOf(request)) : 0,
-  };
+  const input = inputAlone(charged);
+  if (!strict) return input;
+  if (!streamed || mayWork(bound)) return wholeBound(charged);
+  const mayThink = hungUp && request.fields.thinking !== undefined;
+  return { ...input, outputTokens: mayThink ? Math.min(bound.outputTokens, thinkingOf(request)) : 0 };
 }
 
 /** What an answer is charged: the upstream's counts, and the most or an estimate of what they leave open. */
@@ -76,8 +83,12 @@ function withInput(metered: MeteredUsage, charged: ChargedRequest): TokenUsage {
 /** Whether more may have been read than the input that was counted at the start. */
 function workedUnseen({ uncounted, inputCounted }: MeteredUsage, bound: BodyBound): boolean {
   if (uncounted.serverWork) return true;
-  const mayWork = bound.serverRounds > 0 || bound.promptReads > 1;
-  return mayWork && (!inputCounted || uncounted.thinking === 'possible');
+  return mayWork(bound) && (!inputCounted || uncounted.thinking === 'possible');
+}
+
+/** Whether the request may have tools run at the upstream, have the conversation summarized, or ask another model. */
+function mayWork({ serverRounds, promptReads }: BodyBound): boolean {
+  return serverRounds > 0 || promptReads > 1;
 }
 
 function hiddenThinking({ uncounted }: MeteredUsage, { request, strict }: ChargedRequest): number {

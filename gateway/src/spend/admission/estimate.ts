@@ -6,7 +6,7 @@ import type { AppliedCap, Rates, RequestBound, WindowNeed } from '../types.ts';
 export interface Estimate {
   readonly bound: BodyBound;
   /** Of every upstream that may answer. */
-  readonly rates: readonly Pick<Rates, 'ceiling'>[];
+  readonly rates: readonly Rates[];
   /** `max_tokens` that a cap of mode `bounded` holds at most. */
   readonly expectedOutput: number;
 }
@@ -41,7 +41,7 @@ export function needOf({ limit }: AppliedCap, { bound, rates, expectedOutput }: 
   if (limit.unit !== 'nano_usd') return BigInt(held.inputTokens) + BigInt(held.outputTokens);
   let most = 0n;
   for (const rate of rates) {
-    const ceiling = rate.ceiling(held);
+    const ceiling = (limit.mode === 'strict' ? rate.strict : rate).ceiling(held);
     if (ceiling > most) most = ceiling;
   }
   return most;

@@ -116,10 +116,11 @@ function variantsOf(options: LowerOptions): readonly Variant[] {
   const { request, estimate, short, floor } = options;
   const mode = short.every(({ cap }) => cap.limit.mode === 'bounded') ? 'bounded' : 'strict';
   const held = (lowered: Estimate['bound']) => heldOf(mode, lowered, estimate.expectedOutput);
+  const rates = mode === 'bounded' ? estimate.rates : estimate.rates.map(({ strict }) => strict);
   const useful = Math.min(options.useful, maxTokensOf(request) ?? 0);
   const limited = limitedSearchesOf(request);
   const variantOf = (bound: BodyBound, searches?: number, maxTokens = useful): Variant => {
-    const what = { request, bound, rates: estimate.rates, held };
+    const what = { request, bound, rates, held };
     const edits = (limited?.limits ?? [])
       .filter(({ uses }) => searches !== undefined && uses > searches)
       .map(({ span }) => ({ span, text: String(searches) }));

@@ -1,7 +1,10 @@
 import { StoreUnavailableError, type LedgerStore, type SpendLimit } from '@claude-gateway/prisma';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { useStores } from '../../testing/stores.ts';
+import { boundOf } from '../bound/body-bound.ts';
 import { createPriceBook } from '../prices/price-book.ts';
+import { ratesOfCall } from '../prices/rates-of-call.ts';
+import { NO_USAGE } from '../no-usage.ts';
 import type { Admitted } from './call.ts';
 import {
   answer,
@@ -12,6 +15,7 @@ import {
   snapshotOf,
   somebody,
   spendBed,
+  UPSTREAMS,
   type CallOptions,
   type SpendBed,
   type SpendBedOptions,
@@ -34,6 +38,7 @@ async function bed(
 /** nano-USD per token of Opus. */
 const INPUT = 5_000n;
 const OUTPUT = 25_000n;
+const PRICES = createPriceBook({ pricing: undefined });
 const STRICT = [limit({ amount: 100n * DOLLAR })];
 const POSTPAID = [limit({ amount: 100n * DOLLAR, mode: 'postpaid' })];
 const OPENING = {
@@ -198,6 +203,45 @@ describe('an answer of several models', () => {
   });
 });
 
+describe('a model without a price', () => {
+  const prices = PRICES;
+  const used = { ...NO_USAGE, inputTokens: 1000, outputTokens: 200, cacheReadTokens: 5000 };
+  const usage = { input_tokens: 1000, output_tokens: 200, cache_read_input_tokens: 5000 };
+  const charge = async (limits: readonly SpendLimit[], answered: Record<string, unknown>, model?: string) => {
+    const spend = await bed({ limits });
+    const call = callOf();
+    const candidates = UPSTREAMS.map(({ upstream }) => ({ upstream, model: model ?? 'claude-opus-4-8' }));
+    answer(await spend.admit({ ...call, candidates, model: model ?? call.model }), answered);
+    await spend.settled();
+    return spend.records[0]?.costNanoUsd ?? 0n;
+  };
+
+  it('costs the most that any model does where a strict limit pays', async () => {
+    const dearest = prices.dearest('first').cost(used, false);
+    expect(await charge(STRICT, usage, 'conjured-9')).toBe(dearest);
+    expect(await charge(POSTPAID, usage, 'conjured-9')).toBe(
+      prices.rates('first', 'conjured-9', 'conjured-9').cost(used, false),
+    );
+    expect(dearest).toBeGreaterThan(prices.rates('first', 'x', 'claude-fable-5').cost(used, false));
+  });
+
+  it('is held at that, so that it is never charged above a strict limit', async () => {
+    const call = callOf({ maxTokens: 1000 });
+    const candidates = UPSTREAMS.map(({ upstream }) => ({ upstream, model: 'conjured-9' }));
+    const bound = boundOf(call.request, 'conjured-9');
+    const most = prices.dearest('first').ceiling(bound);
+    for (const [amount, fits] of [
+      [most, true],
+      [most - 1n, false],
+    ] as const) {
+      const spend = await bed({ limits: [limit({ amount, whenShort: 'refuse' })] });
+      const admitting = async () => spend.admit({ ...call, candidates, model: 'conjured-9' });
+      if (fits) answer(await admitting(), { input_tokens: 1 });
+      else await expect(admitting()).rejects.toMatchObject({ status: 429 });
+    }
+  });
+});
+
 describe('an answer in one place only', () => {
   const usage = { input_tokens: 7, output_tokens: 3, server_tool_use: { web_search_requests: 1 } };
   const tokens = 7n * INPUT + 3n * OUTPUT;
@@ -221,7 +265,8 @@ describe('an answer in one place only', () => {
 });
 
 describe('an upstream that had the request and gave no answer', () => {
-  const lose = async (admitted: Admitted, upstream = 'first') => admitted.observer.onLost(upstream);
+  const lose = async (admitted: Admitted, upstream = 'first', streamed = true) =>
+    admitted.observer.onLost(upstream, streamed);
 
   it('is charged the input at its full price, beside the answer of another', async () => {
     const principal = somebody();
@@ -252,13 +297,54 @@ describe('an upstream that had the request and gave no answer', () => {
     expect(state?.spent).toBe(sum);
   });
 
+  const SEARCH = { tools: [{ type: 'web_search_20250305', name: 'web_search', max_uses: 2 }] };
+  const RUN = { tools: [{ type: 'code_execution_20250825', name: 'code_execution' }] };
+  const ADVISE = {
+    tools: [{ type: 'advisor_20260301', name: 'advisor', model: 'claude-opus-4-8', max_uses: 2 }],
+  };
+  const THINK = { thinking: { type: 'adaptive' } };
+  const held = (sub: object) => ({ body: sub, principal: somebody() });
+  it.each([
+    ['searches of the web', SEARCH, true, true],
+    ['code', RUN, true, true],
+    ['an advisor', ADVISE, true, true],
+    ['servers that it connects', { mcp_servers: [{ url: 'https://x.example' }] }, true, true],
+    ['a fallback', { fallbacks: 'default' }, true, true],
+    ['a summary', { compaction: { type: 'auto' } }, true, true],
+    ['a document', {}, false, true],
+    ['a stream', {}, true, false],
+    ['a stream that may think', THINK, true, false],
+  ])('is charged what it can have billed: %s', async (_name, body, streamed, whole) => {
+    for (const ending of ['upstream_cut', 'refused'] as const) {
+      for (const limits of [STRICT, POSTPAID]) {
+        const amount = 2_000n * DOLLAR;
+        const spend = await bed({ limits: limits.map((one) => ({ ...one, amount })) });
+        const call = callOf(held(body));
+        const admitted = await spend.admit(call);
+        await lose(admitted, 'first', streamed);
+        admitted.observer.onResponseEnd(endOf({ ending, reached: 'unanswered', streamed, status: 502 }));
+        await spend.settled();
+        const input = BigInt(call.request.body.length + 2048) * INPUT;
+        const most = ratesOfCall(call, PRICES)[0]?.ceiling(boundOf(call.request, call.model)) ?? 0n;
+        for (const { costNanoUsd, outputTokens } of spend.records) {
+          if (limits === POSTPAID) expect(costNanoUsd).toBeLessThan(input);
+          else if (whole) expect(costNanoUsd).toBeGreaterThanOrEqual(most);
+          else expect({ costNanoUsd, outputTokens }).toEqual({ costNanoUsd: input, outputTokens: 0 });
+        }
+        expect(spend.records).toHaveLength(2);
+      }
+    }
+  });
+
   it('is the last one when nothing is left for another', async () => {
     // The worst case of one request fits, and not of two.
     const spend = await bed({ limits: [limit({ amount: 60_000_000n, whenShort: 'refuse' })] });
     const admitted = await spend.admit(callOf({ maxTokens: 1500 }));
     expect(await lose(admitted)).toBe(false);
     expect(spend.records).toEqual([]);
-    admitted.observer.onResponseEnd(endOf({ ending: 'refused', reached: 'unanswered', status: 502 }));
+    admitted.observer.onResponseEnd(
+      endOf({ ending: 'refused', reached: 'unanswered', streamed: true, status: 502 }),
+    );
     await spend.settled();
     expect(spend.records).toMatchObject([{ upstream: 'first', outputTokens: 0, status: 502 }]);
   });
@@ -282,7 +368,7 @@ describe('an upstream that had the request and gave no answer', () => {
   it('is charged once when the client goes while the next one is held', async () => {
     const spend = await bed({ limits: [limit({ amount: 60_000_000n, whenShort: 'refuse' })] });
     const admitted = await spend.admit(callOf({ maxTokens: 1500 }));
-    const waiting = admitted.observer.onLost('first');
+    const waiting = admitted.observer.onLost('first', true);
     admitted.observer.onResponseEnd(
       endOf({ ending: 'client_gone', reached: 'unanswered', streamed: true, status: 499 }),
     );

@@ -83,8 +83,8 @@ export class OpenCall implements CallObserver {
     this.#deps = deps;
     this.#call = call;
     this.#ticket = ticket;
-    this.#prices = new CallPrices(deps.prices, call);
     this.#strict = ticket.caps.some(({ limit }) => limit.mode === 'strict');
+    this.#prices = new CallPrices(deps.prices, call, this.#strict);
     this.#bound = ticket.bound;
     this.#hold = ticket.hold;
     this.#note();
@@ -103,7 +103,7 @@ export class OpenCall implements CallObserver {
     this.#meter?.bytes(chunk);
   }
 
-  onLost(upstream: string): boolean | Promise<boolean> {
+  onLost(upstream: string, streamed: boolean): boolean | Promise<boolean> {
     const { ledger } = this.#deps;
     const { needs } = this.#hold;
     const id = randomUUID();
@@ -116,7 +116,8 @@ export class OpenCall implements CallObserver {
         ledger.release(hold);
         return false;
       }
-      this.#settle(this.#record(this.#inputCharge(upstream), 'partial', { ...UNSEEN, upstream }));
+      const usage = unansweredUsage(this.#charged, { streamed, hungUp: false });
+      this.#settle(this.#record(this.#charge(usage, upstream), 'partial', { ...UNSEEN, upstream }));
       this.#hold = hold;
       this.#note();
       return true;
@@ -190,13 +191,8 @@ export class OpenCall implements CallObserver {
   }
 
   #unansweredCharge({ ending, upstream, streamed }: CallEnd): Charge {
-    if (ending !== 'client_gone') return this.#inputCharge(upstream);
-    return this.#charge(unansweredUsage(this.#charged, streamed), upstream);
-  }
-
-  /** The input at its full price: at least that was read by whoever had the request. */
-  #inputCharge(upstream: string | null): Charge {
-    return this.#charge(inputAlone(this.#charged), upstream);
+    const hungUp = ending === 'client_gone';
+    return this.#charge(unansweredUsage(this.#charged, { streamed, hungUp }), upstream);
   }
 
   #charge(usage: ChargedUsage, upstream: string | null): Charge {
@@ -214,7 +210,7 @@ export class OpenCall implements CallObserver {
   /** Should this replica die, whoever has the request now is charged its input. */
   #note(): void {
     this.#deps.ledger.note(this.#hold, () =>
-      this.#record(this.#inputCharge(null), 'abandoned', { ...UNSEEN, upstream: null }),
+      this.#record(this.#charge(inputAlone(this.#charged), null), 'abandoned', { ...UNSEEN, upstream: null }),
     );
   }
 

@@ -381,8 +381,16 @@ describe('exactness', () => {
       }
       expect(dearest >= book.rates(upstream, 'mine', 'mine').ceiling(bound)).toBe(true);
     }
+    // What has no price is held and charged that where a limit is strict; what has one, what it costs.
+    expect(book.rates('here', 'conjured', 'conjured').strict).toBe(book.dearest('here'));
+    const opus = book.rates('here', 'claude-opus-4-8', 'claude-opus-4-8');
+    expect(opus.strict).toBe(opus);
+    const used = { ...NO_USAGE, inputTokens: 1000, cacheReadTokens: 1000, outputTokens: 100 };
+    expect(book.dearest('here').cost(used, true)).toBeLessThanOrEqual(
+      book.dearest('here').ceiling({ ...bound, inputTokens: 2000 }),
+    );
     // Not for what nobody asked for.
-    expect(reported).toEqual(['mine']);
+    expect(reported).toEqual(['mine', 'conjured']);
   });
 
   it('has a ceiling that is reached', () => {

@@ -17,8 +17,8 @@ export interface PriceBookOptions {
   /** `models` of gateway.yaml: overrides may name a row there. */
   readonly models?: readonly Pick<ModelConfig, 'id'>[];
   /**
-   * Called once for each name that an upstream has for a model without a known price, which is then billed as the
-   * dearest tier.
+   * Called once for each name that an upstream has for a model without a known price. Strict limits hold and charge the
+   * dearest of all prices for it, others those of the usual tier.
    *
    * @param model What the upstream calls it.
    */
@@ -42,12 +42,13 @@ export function createPriceBook(options: PriceBookOptions): PriceBook {
   const reported = new Set<string>();
 
   const compile = (call: PricedCall): Rates => {
-    const list = { webSearch, multiplier, ...listOf(call, findOverride(overrides, models, call)) };
-    if (!list.known && !reported.has(call.upstreamModel)) {
+    const list = listOf(call, findOverride(overrides, models, call));
+    if (list !== undefined) return ratesOf({ webSearch, multiplier, known: true, ...list });
+    if (!reported.has(call.upstreamModel)) {
       reported.add(call.upstreamModel);
       options.onUnknown?.(call.upstream, call.upstreamModel);
     }
-    return ratesOf(list);
+    return { ...unknown, strict: dearestAt(call.upstream) };
   };
 
   const rates = (upstream: string, model: string, upstreamModel: string): Rates => {
@@ -59,48 +60,48 @@ export function createPriceBook(options: PriceBookOptions): PriceBook {
     }
     return found;
   };
-  const dearest = new Map<string, Pick<Rates, 'ceiling'>>();
+  const unknown = ratesOf({ webSearch, multiplier, known: false, standard: listed(UNKNOWN_MODEL_PRICES) });
+  const dearest = new Map<string, Rates>();
 
-  return {
-    rates,
-    dearest(upstream) {
-      let found = dearest.get(upstream);
-      if (found === undefined) {
-        const names = [
-          ...PRICED_MODELS.map(({ id }) => id),
-          ...overrides.filter((override) => override.upstream === upstream).map(({ model }) => model),
-        ];
-        found = dearestOf(names.map((name) => rates(upstream, name, name)));
-        dearest.set(upstream, found);
-      }
-      return found;
-    },
+  const dearestAt = (upstream: string): Rates => {
+    let found = dearest.get(upstream);
+    if (found === undefined) {
+      // All of these names have a price.
+      const names = [
+        ...PRICED_MODELS.map(({ id }) => id),
+        ...overrides.filter((override) => override.upstream === upstream).map(({ model }) => model),
+      ];
+      found = dearestOf([unknown, ...names.map((name) => rates(upstream, name, name))]);
+      dearest.set(upstream, found);
+    }
+    return found;
   };
+  return { rates, dearest: dearestAt };
 }
 
 /** Which is the dearest depends on what is to be paid. */
-function dearestOf(all: readonly Rates[]): Pick<Rates, 'ceiling'> {
+function dearestOf(all: readonly Rates[]): Rates {
+  const most = (price: (rates: Rates) => bigint): bigint =>
+    all.map(price).reduce((a, b) => (a > b ? a : b), 0n);
   return {
-    ceiling(bound) {
-      let most = 0n;
-      for (const rates of all) {
-        const ceiling = rates.ceiling(bound);
-        if (ceiling > most) most = ceiling;
-      }
-      return most;
+    known: false,
+    get strict() {
+      return this;
     },
+    cost: (usage, fastMode, usInference) => most((rates) => rates.cost(usage, fastMode, usInference)),
+    ceiling: (bound) => most((rates) => rates.ceiling(bound)),
   };
 }
 
+/** Undefined where nobody knows the price. */
 function listOf(
   { model, upstreamModel }: PricedCall,
   override: PriceOverride | undefined,
-): Pick<PriceList, 'known' | 'standard' | 'fast' | 'longPrompt'> {
-  if (override !== undefined) return { known: true, standard: overridden(override) };
+): Pick<PriceList, 'standard' | 'fast' | 'longPrompt'> | undefined {
+  if (override !== undefined) return { standard: overridden(override) };
   const priced = pricedModel(upstreamModel) ?? pricedModel(model);
-  if (priced === undefined) return { known: false, standard: listed(UNKNOWN_MODEL_PRICES) };
+  if (priced === undefined) return undefined;
   return {
-    known: true,
     standard: listed(priced.standard),
     ...(priced.fast !== null && { fast: listed(priced.fast) }),
     ...(priced.longPrompt !== null && {

@@ -17,8 +17,8 @@ export interface PricedRequest {
 export function ratesOfCall(
   { request, model, candidates }: PricedRequest,
   prices: PriceBook,
-): readonly Pick<Rates, 'ceiling'>[] {
-  const all: Pick<Rates, 'ceiling'>[] = [];
+): readonly Rates[] {
+  const all: Rates[] = [];
   const unknown = asksUnknownModel(request);
   for (const { upstream, model: upstreamModel } of candidates) {
     all.push(prices.rates(upstream.name, model, upstreamModel));

@@ -57,6 +57,9 @@ export function ratesOf(list: PriceList): Rates {
   };
   return {
     known,
+    get strict() {
+      return this;
+    },
     cost(usage, fastMode, usInference) {
       const isLong = inputOf(usage) > longAbove;
       const prices = fastMode && fast !== undefined ? quick : isLong ? long : short;
