@@ -14,6 +14,7 @@ import {
   type NamedModel,
 } from './other-models.ts';
 import { outcomeOf } from './outcome.ts';
+import { accountWordsOf, remedyOf } from './provider-error.ts';
 import { asksForStream, modelOf, understand, type UnderstoodBody } from './received-body.ts';
 import { refusalOf, refusalOfChain, type Refusal } from './refusal.ts';
 import { Relay, type Reached, type RelayEnding, type ResponseEnd, type ResponseObserver } from './relay.ts';
@@ -123,6 +124,8 @@ export class Exchange implements FailoverEvents {
         status: failure.status,
         upstream_request_id: failure.headers === undefined ? undefined : requestIdOf(failure.headers),
         error: failure.error === undefined ? undefined : describeNetworkError(failure.error),
+        remedy: remedyOf(failure),
+        provider_says: accountWordsOf(failure),
         ms: Math.round(failure.afterMs),
       },
       'upstream failed',
@@ -149,12 +152,12 @@ export class Exchange implements FailoverEvents {
     this.#upstream = failure.upstream;
     this.#upstreamRequestId = failure.headers === undefined ? null : requestIdOf(failure.headers);
     if (this.#over) this.#endAbandoned();
-    else this.#answer(refusalOf(failure));
+    else this.#answer(refusalOf(failure, this.#path));
   }
 
   onExhausted(failures: readonly NamedFailure[]): void {
     if (this.#over) this.#endAbandoned();
-    else this.#answer(refusalOfChain(failures));
+    else this.#answer(refusalOfChain(failures, this.#path));
   }
 
   /** An attempt is over without an answer. */

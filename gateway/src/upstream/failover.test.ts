@@ -57,22 +57,34 @@ async function errorOf(response: Response): Promise<{ type: string; message: str
 }
 
 describe('the next upstream is tried', () => {
-  it.each([[401], [403], [404], [429], [500], [501], [502], [503], [529], [302], ['reset' as const]])(
-    'after %s',
-    async (status) => {
-      const first = await upstream(status);
-      const second = await upstream(200);
-      const gateway = await bed.gateway([first.url, second.url]);
-      const response = await post(gateway);
-      expect(response.status).toBe(200);
-      expect(await response.text()).toBe(OK);
-      expect(first.calls()).toBeGreaterThan(0);
-      expect(second.calls()).toBe(1);
-      await until(() => gateway.audit.length === 1);
-      expect(gateway.audit[0]).toMatchObject({ event: 'inference', upstream: 'up1', status: 200 });
-      expect(gateway.log[0]).toMatchObject({ msg: 'upstream failed', upstream: 'up0' });
-    },
-  );
+  it.each([
+    [401],
+    [402],
+    [403],
+    [404],
+    [408],
+    [424],
+    [429],
+    [500],
+    [501],
+    [502],
+    [503],
+    [529],
+    [302],
+    ['reset' as const],
+  ])('after %s', async (status) => {
+    const first = await upstream(status);
+    const second = await upstream(200);
+    const gateway = await bed.gateway([first.url, second.url]);
+    const response = await post(gateway);
+    expect(response.status).toBe(200);
+    expect(await response.text()).toBe(OK);
+    expect(first.calls()).toBeGreaterThan(0);
+    expect(second.calls()).toBe(1);
+    await until(() => gateway.audit.length === 1);
+    expect(gateway.audit[0]).toMatchObject({ event: 'inference', upstream: 'up1', status: 200 });
+    expect(gateway.log[0]).toMatchObject({ msg: 'upstream failed', upstream: 'up0' });
+  });
 
   it('when nobody listens', async () => {
     const server = createServer();
@@ -145,7 +157,7 @@ describe('the next upstream is tried', () => {
 });
 
 describe('what the request itself caused goes back', () => {
-  it.each([[400], [402], [405], [409], [413], [422]])('%s, in the upstream’s own words', async (status) => {
+  it.each([[400], [405], [409], [413], [422]])('%s, in the upstream’s own words', async (status) => {
     const first = await upstream(status, { 'x-should-retry': 'false' });
     const second = await upstream(200);
     const gateway = await bed.gateway([first.url, second.url]);

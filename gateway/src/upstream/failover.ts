@@ -1,8 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { Attempt, metClosingConnection, type AttemptEvents, type AttemptFailure } from './attempt.ts';
+import { belongsToAccount, lacksEndpoint } from './provider-error.ts';
 import type { Relay } from './relay.ts';
-import type { InferenceRequest, PreparedRequest, Upstream } from './upstream.ts';
+import type { InferencePath, InferenceRequest, PreparedRequest, Upstream } from './upstream.ts';
 
 /** One entry of the chain: an upstream, and what the model is called there. */
 export interface Candidate {
@@ -37,14 +38,18 @@ export interface FailoverEvents {
 
 /**
  * Whether another upstream may do better: it is this one that is out of capacity (429, 529), broken (5xx), not
- * serving the model (404) or refusing the gateway's credential (401, 403). Redirects are nothing to follow with a
- * credential and count as broken. All other 4xx belong to the request.
+ * serving the model (404) or the endpoint, or refusing the gateway's credential (401, 403) or its account (402, and what
+ * {@link belongsToAccount} knows). Redirects are nothing to follow with a credential and count as broken. So do 408 and 424,
+ * which say that a model took too long or failed. All other 4xx belong to the request.
  */
-export function failsOver(failure: AttemptFailure): boolean {
+export function failsOver(failure: AttemptFailure, path: InferencePath): boolean {
   const { status } = failure;
   if (status === undefined || status < 400 || status >= 500) return true;
-  return status === 401 || status === 403 || status === 404 || status === 429;
+  if (FAILING_OVER.has(status) || belongsToAccount(failure)) return true;
+  return path === '/v1/messages/count_tokens' && lacksEndpoint(failure);
 }
+
+const FAILING_OVER: ReadonlySet<number> = new Set([401, 402, 403, 404, 408, 424, 429]);
 
 /** Tries the candidates in order until one of them answers. */
 export class Failover {
@@ -144,7 +149,7 @@ export class Failover {
       return;
     }
     this.#events.onFailure(named);
-    if (!failsOver(failure)) {
+    if (!failsOver(failure, this.#request.path)) {
       this.#events.onRefused(named);
       return;
     }
