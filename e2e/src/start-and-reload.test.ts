@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -138,6 +139,51 @@ describe('the command line', () => {
     ]);
     expect(bad.code).toBe(1);
     expect(bad.stderr).toContain('limits.max_request_bytes');
+  });
+
+  it('--check names the field of a file that has no end, no beginning, or not what it should have', async () => {
+    const fifo = join(directory, 'pipe');
+    execFileSync('mkfifo', [fifo]);
+    const huge = join(directory, 'huge');
+    writeFileSync(huge, '');
+    truncateSync(huge, 1024 ** 3);
+    const text = file('no certificate');
+    const check = async (changes: object): Promise<string> => {
+      const { code, stderr } = await runGateway(['--config', file({ ...stack.document(), ...changes }), '--check']); // prettier-ignore
+      expect(code).toBe(1);
+      return stderr;
+    };
+    for (const path of ['/dev/zero', '/dev/stdin', fifo, huge, directory]) {
+      expect(await check({ session: { jwt_secret: `\${file:${path}}` } })).toMatch(
+        /session\.jwt_secret.*cannot read the file .* \(it (is not a regular file|has more than 4 MiB)\)/,
+      );
+    }
+    const said = await check({
+      listen: { ...(stack.document()['listen'] as object), tls: { cert: fifo, key: '/dev/zero' } },
+      store: { postgres_url: `postgres://me@db.example/x?sslrootcert=${text}` },
+      upstreams: [
+        {
+          provider: 'anthropic',
+          auth: { federation_rule_id: 'r', organization_id: 'o', identity_token_file: '/dev/zero' },
+        },
+      ],
+    });
+    for (const field of [
+      'listen.tls.cert: cannot read the file',
+      'listen.tls.key: cannot read the file',
+      'store.postgres_url: sslrootcert must name a file',
+      'upstreams[0].auth.identity_token_file: cannot read the file /dev/zero (it is not a regular file)',
+    ])
+      expect(said).toContain(field);
+    for (const postgres_url of ['postgres://me@[64:ff9b::a9fe:a9fe]/x', 'postgres://me@0.0.0.0/x'])
+      expect(await check({ store: { postgres_url } })).toMatch(/store\.postgres_url.*must name a host that/);
+    expect(
+      await check({
+        upstreams: [
+          { provider: 'anthropic', base_url: 'http://[64:ff9b::a9fe:a9fe]', auth: { api_key: 'x' } },
+        ],
+      }),
+    ).toContain('upstreams[0].base_url');
   });
 
   it('--print-schema prints a JSON Schema', async () => {

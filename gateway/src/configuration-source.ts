@@ -1,8 +1,9 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { createHash } from 'node:crypto';
 import { ConfigError, loadConfig, unsupportedSections, type LoadedConfig } from '@claude-gateway/contract';
 import type { FileContents } from './http/watched-files.ts';
+import { readRegularFile } from './regular-file.ts';
 
 /** One version of the configuration, and what it was read from. */
 export interface ConfigurationVersion extends LoadedConfig {
@@ -32,7 +33,7 @@ export function readConfiguration(
     readFile: (name) => {
       const named = resolve(name);
       files.set(named, undefined);
-      const content = readFileSync(named, 'utf8');
+      const content = readRegularFile(named);
       files.set(named, content);
       return content;
     },
@@ -44,7 +45,8 @@ export function readConfiguration(
 
 function readText(file: string): string {
   try {
-    return readFileSync(file, 'utf8');
+    // It may come out of a pipe, where somebody only checks it.
+    return statSync(file).isFIFO() ? readFileSync(file, 'utf8') : readRegularFile(file);
   } catch (error) {
     throw new Error(`cannot read the configuration ${file}: ${(error as Error).message}`, { cause: error });
   }

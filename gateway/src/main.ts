@@ -7,6 +7,7 @@ import { listSessions, revokeSessions } from './auth/session/revoke-command.ts';
 import { parseCommandLine, USAGE, UsageError, type Command } from './command-line.ts';
 import { readConfiguration } from './configuration-source.ts';
 import { openStore, type Store } from '@claude-gateway/prisma';
+import { checkNamedFiles } from './named-files.ts';
 import { createAudit } from './observe/audit.ts';
 import { createLog } from './observe/log.ts';
 import { Gateway, storeOptions } from './serve.ts';
@@ -44,8 +45,10 @@ async function run(command: Command): Promise<number> {
 }
 
 function check(path: string): number {
-  const { warnings } = readConfiguration(path, process.env);
-  for (const warning of warnings)
+  const { config, warnings } = readConfiguration(path, process.env);
+  const named = checkNamedFiles(config);
+  if (named.problems.length > 0) throw new ConfigError(named.problems, path);
+  for (const warning of [...warnings, ...named.warnings])
     process.stderr.write(`${path}: warning: ${warning.path}: ${warning.message}\n`);
   process.stdout.write(`${path}: valid\n`);
   return 0;

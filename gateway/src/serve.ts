@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { GatewayConfig } from '@claude-gateway/contract';
 import { ConfigError, restartRequired } from '@claude-gateway/contract';
@@ -13,6 +12,7 @@ import { createMetrics } from './observe/metrics/metrics.ts';
 import { MetricsServer } from './observe/metrics/server.ts';
 import { SettingsFetchLog } from './policy/settings-fetches.ts';
 import { createRuntime, publicUrlOf, type Resources, type Runtime } from './pipeline.ts';
+import { readRegularFile } from './regular-file.ts';
 import { createLearned } from './spend/admission/admission.ts';
 import { ReplicaLedger } from './spend/ledger/replica-ledger.ts';
 import { PrincipalLog } from './spend/principals.ts';
@@ -291,7 +291,7 @@ export class Gateway {
 function readCertificate(tls: { cert: string; key: string }): { cert: string; key: string } {
   const read = (field: 'cert' | 'key'): string => {
     try {
-      return readFileSync(tls[field], 'utf8');
+      return readRegularFile(tls[field]);
     } catch (error) {
       throw new Error(`listen.tls.${field}: cannot read ${tls[field]}: ${(error as Error).message}`, {
         cause: error,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { chmodSync, chownSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -262,6 +262,28 @@ describe('opening a store', () => {
       expect(await failure(with_((url) => (url.search = twice.toString())))).toMatch(name);
     },
   );
+
+  it('says at once what is no certificate, and what does not go together', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'pem-'));
+    const pem = join(directory, 'broken.pem');
+    writeFileSync(pem, '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n');
+    const text = join(directory, 'text');
+    writeFileSync(text, 'hello');
+    const withQuery = (query: Record<string, string>): string =>
+      with_((url) => (url.search = new URLSearchParams(query).toString()));
+    expect(await failure(withQuery({ sslrootcert: text }))).toMatch(/^store\.postgres_url: sslrootcert must/);
+    expect(await failure(withQuery({ sslrootcert: pem }))).toMatch(/must be certificates and the key/);
+    expect(await failure(withQuery({ sslcert: pem, sslkey: pem }))).toMatch(
+      /must be certificates and the key/,
+    );
+    expect(await failure(withQuery({ sslmode: 'verify-ca' }))).toMatch(
+      /^store\.postgres_url: cannot be used: .*sslrootcert/,
+    );
+    expect(await failure(withQuery({ sslnegotiation: 'sideways' }))).toMatch(
+      /cannot be used: .*sslnegotiation/,
+    );
+    rmSync(directory, { recursive: true });
+  });
 
   it('does not hang on a network that swallows everything', async () => {
     const sockets: Socket[] = [];

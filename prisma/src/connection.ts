@@ -1,4 +1,6 @@
-import { statSync } from 'node:fs';
+import { X509Certificate } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
+import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import type { AnswerBudget } from './connect/answer-budget.ts';
@@ -38,6 +40,16 @@ export type Credentials = Pick<StoreOptions, 'url' | 'username' | 'password'>;
 export type TargetOptions = Credentials & Pick<StoreOptions, 'answers' | 'resolve'>;
 export type ConnectionOptions = TargetOptions &
   Pick<StoreOptions, 'connectTimeoutSeconds' | 'startTimeoutSeconds' | 'onEvent'>;
+
+/** Why a connection URL cannot be used at all, to be read after the name of its field; nothing where it may work. */
+export function connectionProblem(options: Credentials): string | undefined {
+  try {
+    readUrl(options);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message.replace(/^store\.postgres_url: /, '');
+  }
+}
 
 /** Where we connect, and as whom. */
 export class Target {
@@ -128,6 +140,7 @@ function readUrl(options: TargetOptions): { name: string; config: pg.ClientConfi
   for (const parameter of FILE_PARAMETERS) {
     for (const path of query.getAll(parameter)) assertReadable(parameter, path);
   }
+  assertTaken(parsed.href);
 
   const host = query.get('host') ?? (parsed.hostname || 'localhost');
   const port = query.get('port') ?? (parsed.port || '5432');
@@ -152,13 +165,35 @@ function readUrl(options: TargetOptions): { name: string; config: pg.ClientConfi
 function assertReadable(parameter: string, path: string): void {
   try {
     const file = statSync(path);
-    if (file.isFile() && file.size > 0 && file.size <= MAX_FILE_BYTES) return;
+    const isSmall = file.isFile() && file.size > 0 && file.size <= MAX_FILE_BYTES;
+    if (isSmall && readFileSync(path, 'utf8').includes('-----BEGIN ')) return;
   } catch {
     // Said below.
   }
   throw new Error(
     `store.postgres_url: ${parameter} must name a file with a certificate or key (PEM, at most 1 MiB) where this process runs`,
   );
+}
+
+/** The driver reads a URL and its files with each connection: what it does not take is said now. */
+function assertTaken(connectionString: string): void {
+  let ssl: SecureContextOptions | boolean;
+  try {
+    ({ ssl } = new pg.Client({ connectionString }) as { ssl: SecureContextOptions | boolean });
+  } catch (error) {
+    const { message } = error as Error;
+    throw new Error(`store.postgres_url: cannot be used: ${message.replace(/^SECURITY WARNING: /, '')}`);
+  }
+  if (typeof ssl !== 'object') return;
+  try {
+    createSecureContext(ssl);
+    if (ssl.ca !== undefined) new X509Certificate(String(ssl.ca));
+  } catch {
+    // What OpenSSL says is for programmers.
+    throw new Error(
+      'store.postgres_url: the files of sslrootcert, sslcert and sslkey must be certificates and the key of the second (PEM)',
+    );
+  }
 }
 
 /** Connections to a target. Whoever makes a pool listens for its errors. */

@@ -13,4 +13,5 @@ export { UsageTooOldError } from './ledger/usage-report.ts';
 export { AnswerBudget } from './connect/answer-budget.ts';
 export { DuplicateCodeError, StoreBusyError, StoreUnavailableError } from './errors.ts';
 export { migrate, readMigrations, type Migration } from './migrations.ts';
+export { connectionProblem } from './connection.ts';
 export { openStore } from './store.ts';

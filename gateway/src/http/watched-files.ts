@@ -1,5 +1,6 @@
-import { readFileSync, watch, type FSWatcher } from 'node:fs';
+import { watch, type FSWatcher } from 'node:fs';
 import { dirname } from 'node:path';
+import { readRegularFile } from '../regular-file.ts';
 
 /** How long after the last change notice the files are read: editors and kubelets write in several steps. */
 const SETTLE_MS = 100;
@@ -64,7 +65,7 @@ export function contentsOf(paths: readonly string[]): FileContents {
 
 function contentOf(path: string): string | undefined {
   try {
-    return readFileSync(path, 'utf8');
+    return readRegularFile(path);
   } catch {
     return undefined;
   }

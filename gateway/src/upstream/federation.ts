@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { request, type Dispatcher } from 'undici';
+import { readRegularFileLater } from '../regular-file.ts';
 
 /** `auth` of an `anthropic` upstream with Workload Identity Federation, as in gateway.yaml. */
 export interface FederationAuth {
@@ -90,7 +90,7 @@ export class FederatedCredential {
 
   async #fetch(): Promise<string> {
     const { auth, baseUrl, dispatcher, userAgent, timeoutMs = 10_000 } = this.#options;
-    const assertion = (await readFile(auth.identity_token_file, 'utf8')).trim();
+    const assertion = (await readRegularFileLater(auth.identity_token_file)).trim();
     if (assertion === '') throw new Error('the identity token file is empty (auth.identity_token_file)');
     const response = await request(
       new URL(`${baseUrl.pathname.replace(/\/$/, '')}/v1/oauth/token`, baseUrl),

@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { importPKCS8, SignJWT, type CryptoKey } from 'jose';
 import type { FetchFunction } from '../../net/http-client.ts';
+import { readRegularFileLater } from '../../regular-file.ts';
 import { SignInRefused } from './errors.ts';
 
 /** Which groups a Google Workspace user is in, by the groups' addresses. */
@@ -107,7 +107,7 @@ interface ServiceAccount {
 
 async function readServiceAccount(path: string): Promise<ServiceAccount> {
   const field = 'oidc.google_groups.service_account_json_path';
-  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+  const text = await readRegularFileLater(path).catch((error: NodeJS.ErrnoException) => {
     throw new Error(`${field}: cannot read ${path}: ${error.code ?? error.message}`);
   });
   try {
