@@ -41,6 +41,9 @@ export async function writeAnswer(task: AnswerTask): Promise<void> {
     return;
   }
   if (fault === 'break before the first byte') {
+    const main = bill.samplings[0] as BilledSampling;
+    for (const work of workOf(task)) work();
+    if (body.stream !== true) write(main, Math.min(Number(body.max_tokens), conduct.output ?? 100));
     bill.end = 'broken';
     response.destroy();
     return;

@@ -17,6 +17,8 @@ export interface Bill {
   readonly inOnePlace: boolean;
   /** What it costs before anything is written, in nano-USD. */
   readonly costOfReading: bigint;
+  /** It is written, or its tools run, before its first byte goes out. */
+  readonly worksUnseen: boolean;
   /** What was billed when the connection went away under the answer, in nano-USD; undefined while it stands. */
   costWhenGone: bigint | undefined;
   /** `whole`: to its last byte. `broken`: otherwise, by whomever. `refused`: an error, which costs nothing. */
@@ -70,11 +72,11 @@ export function costOf({ samplings, inOnePlace }: Pick<Bill, 'samplings' | 'inOn
 
 /**
  * What a gateway has to charge by the docs (ADR 16), in nano-USD: not what was written after its connection was gone, and
- * of an answer that broke off before the gateway had any of it only what was read.
+ * of a stream without tools that broke off before the gateway had any of it only what was read.
  */
 export function dueFor(bill: Bill, hasAnswer: boolean): bigint {
   if (bill.end === 'refused') return 0n;
-  return hasAnswer ? (bill.costWhenGone ?? costOf(bill)) : bill.costOfReading;
+  return hasAnswer || bill.worksUnseen ? (bill.costWhenGone ?? costOf(bill)) : bill.costOfReading;
 }
 
 /** What the free count says of the members that it is sent. */

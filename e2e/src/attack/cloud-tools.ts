@@ -9,6 +9,8 @@ export interface ToolAsked {
 
 export const WEB_SEARCH = /^web_search_\d{8}$/;
 export const ADVISOR = /^advisor_\d{8}$/;
+/** What the cloud runs itself. */
+export const AT_WORK = /^(?:web_search|advisor)_\d{8}$/;
 /** Searches and consultations that the cloud does in one answer, whatever is asked. */
 export const MOST_ROUNDS = 10;
 

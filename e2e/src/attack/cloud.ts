@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { writeAnswer } from './cloud-answer.ts';
 import { costOf, countedInput, inputOf, isForSale, type AskedBody, type Bill } from './cloud-bill.ts';
 import { errorOf, sendJson, type Conduct } from './cloud-conduct.ts';
-import { ADVISOR, toolsOf } from './cloud-tools.ts';
+import { ADVISOR, AT_WORK, toolsOf } from './cloud-tools.ts';
 
 /** Of a request that the cloud got. */
 export interface Arrival {
@@ -90,6 +90,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       samplings,
       inOnePlace,
       costOfReading: costOf({ samplings, inOnePlace }),
+      worksUnseen: body.stream !== true || toolsOf(body).some(({ type }) => AT_WORK.test(type)),
       costWhenGone: undefined,
       end: 'open',
     };

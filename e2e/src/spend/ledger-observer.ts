@@ -26,6 +26,8 @@ export interface RecordRow {
   readonly cacheWrite1h: number;
   readonly webSearches: number;
   readonly cost: bigint;
+  /** What the client was sent; 0 where another attempt was to follow. */
+  readonly status: number;
   readonly admittedAt: Date;
 }
 
@@ -80,7 +82,7 @@ const SUMS = `
 
 const RECORDS = `
   SELECT request_id, sub, model, outcome, input_tokens, output_tokens, cache_read_tokens, cache_write_5m_tokens,
-         cache_write_1h_tokens, web_searches, cost_nano_usd, admitted_at
+         cache_write_1h_tokens, web_searches, cost_nano_usd, status, admitted_at
     FROM claude_gateway.usage_records`;
 
 /**
@@ -165,6 +167,7 @@ export class LedgerObserver {
       cacheWrite1h: Number(row['cache_write_1h_tokens']),
       webSearches: Number(row['web_searches']),
       cost: BigInt(row['cost_nano_usd'] as string),
+      status: Number(row['status']),
       admittedAt: row['admitted_at'] as Date,
     }));
   }

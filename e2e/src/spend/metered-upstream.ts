@@ -37,6 +37,8 @@ export interface Testimony {
 export interface MeteredUpstreamOptions {
   /** @param index From the marker in the request; see {@link markerOf}. */
   readonly plan: (index: number) => AnswerPlan;
+  /** Answers requests that have no marker; without it they are an error. */
+  readonly otherwise?: (incoming: IncomingMessage, body: string, response: ServerResponse) => Promise<void>;
   /** Called whenever more was sent than before. */
   readonly onSent?: (testimony: Testimony) => void;
 }
@@ -76,6 +78,10 @@ export async function startMeteredUpstream(options: MeteredUpstreamOptions): Pro
     response.on('error', () => response.destroy());
     read(incoming)
       .then(async (body) => {
+        if (options.otherwise !== undefined && !MARKER.test(body)) {
+          await options.otherwise(incoming, body, response);
+          return;
+        }
         const index = Number(MARKER.exec(body)?.[1]);
         const plan = options.plan(index);
         if (incoming.url?.startsWith('/v1/messages/count_tokens')) {

@@ -2,6 +2,7 @@ import { budgetsOf, type Budget } from './caps.ts';
 import type { RecordRow } from './ledger-observer.ts';
 import type { Testimony } from './metered-upstream.ts';
 import { CatalogPrices, countedTokens, dollars, type BilledTokens } from './prices.ts';
+import { isLiar } from './storm-liar.ts';
 import type { Exchange, Storm } from './storm.ts';
 
 /** Requests that end within this of each other are settled in any order. */
@@ -12,8 +13,9 @@ const EXPECTED_STATUSES = [0, 200, 429, 500, 502, 529];
 /** What the records say against what the upstream and the clients saw. Empty when they agree. */
 export function recordFindings(
   storm: Pick<Storm, 'upstream' | 'exchanges'>,
-  records: readonly RecordRow[],
+  all: readonly RecordRow[],
 ): string[] {
+  const records = all.filter(({ sub }) => !isLiar(sub));
   const findings: string[] = [];
   const prices = new CatalogPrices();
   const byRequestId = new Map<string, RecordRow>();
@@ -80,8 +82,8 @@ export function recordFindings(
 }
 
 /** Of an attempt that brought no answer. */
-function isLost({ outcome, output, webSearches }: RecordRow): boolean {
-  return outcome === 'partial' && output === 0 && webSearches === 0;
+function isLost({ outcome, status, output, webSearches }: RecordRow): boolean {
+  return outcome === 'partial' && (status !== 200 || (output === 0 && webSearches === 0));
 }
 
 /** A broken answer is charged its input, and at least as much output as was sent: under strict caps the most it can be. */

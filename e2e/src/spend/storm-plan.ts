@@ -3,6 +3,7 @@ import { NANO_USD_PER_CENT, quietTimeZone, type Cap, type Developer } from './ca
 import type { AnswerPlan } from './metered-upstream.ts';
 import { CatalogPrices, countedTokens, type BilledTokens } from './prices.ts';
 import { Random } from './random.ts';
+import { LIAR_DEVELOPERS, liarCaps } from './storm-liar.ts';
 
 export interface StormRequest {
   readonly ask: Ask;
@@ -22,6 +23,8 @@ export interface StormPlanOptions {
   readonly requests: number;
   /** With upstreams that fail and clients that go away. */
   readonly trouble: boolean;
+  /** With some among the developers who want more than their caps allow. */
+  readonly liars?: boolean;
   /** Only what the reference knows too: caps in dollars for each member. */
   readonly plainCapsOnly?: boolean;
 }
@@ -49,7 +52,9 @@ export function planStorm(options: StormPlanOptions): StormPlan {
       developer: developer as Developer,
     };
   });
-  return { developers, requests, caps: capsFor(requests, options.plainCapsOnly === true) };
+  const caps = capsFor(requests, options.plainCapsOnly === true);
+  if (options.liars !== true) return { developers, requests, caps };
+  return { developers: [...developers, ...LIAR_DEVELOPERS], requests, caps: [...caps, ...liarCaps()] };
 }
 
 function askOf(index: number, random: Random, trouble: boolean): Ask {

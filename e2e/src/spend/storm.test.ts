@@ -7,6 +7,7 @@ import type { Testimony } from './metered-upstream.ts';
 import { CatalogPrices } from './prices.ts';
 import { Random } from './random.ts';
 import { amountFor, outcomes, overspending, recordFindings } from './storm-checks.ts';
+import { liarFindings, liarOutcomes } from './storm-liar.ts';
 import type { StormPlan } from './storm-plan.ts';
 import { runStorm, type Storm } from './storm.ts';
 
@@ -25,6 +26,7 @@ describe(`a storm with everything that can go wrong (seed ${SEED})`, () => {
       concurrency: 200,
       replicas: 3,
       trouble: true,
+      liars: true,
     });
   }, 300_000);
   afterAll(() => storm?.stop());
@@ -63,6 +65,10 @@ describe(`a storm with everything that can go wrong (seed ${SEED})`, () => {
   it('has on record what the upstream sent', async () => {
     expect(recordFindings(storm, await storm.observer.records())).toEqual([]);
   });
+
+  it('let no liar pay less than the upstream bills, nor pass a cap by its bill', async () => {
+    await expectHonestLiars(storm);
+  }, 60_000);
 
   it('leaves less than the cheapest request needs, once a budget is spent to the end', async () => {
     const random = new Random(SEED + 2);
@@ -139,6 +145,7 @@ describe(`a storm in which only the caps are in the way (seed ${SEED})`, () => {
       concurrency: 200,
       replicas: 2,
       trouble: false,
+      liars: true,
       onSent: watchSpending(overspent),
     });
     try {
@@ -150,6 +157,7 @@ describe(`a storm in which only the caps are in the way (seed ${SEED})`, () => {
       expect(recordFindings(storm, await storm.observer.records())).toEqual([]);
       const counts = outcomes(storm);
       expect(Object.keys(counts).sort()).toEqual(['200', '429']);
+      await expectHonestLiars(storm);
     } finally {
       await storm.stop();
     }
@@ -174,6 +182,15 @@ describe('these tests can fail', () => {
     }
   }, 240_000);
 });
+
+async function expectHonestLiars({ liars, observer }: Storm): Promise<void> {
+  if (liars === undefined) throw new Error('there are none');
+  await liars.cloud.idle();
+  expect(await observer.untilQuiet(QUIET_WITHIN_MS)).toEqual([]);
+  console.log(`seed ${SEED}: ${liarOutcomes(liars)}`);
+  expect(liars.cloud.bills.length).toBeGreaterThan(20);
+  expect(liarFindings(liars, await observer.records())).toEqual([]);
+}
 
 /** Adds up what the upstream has sent, at every piece that it sends, and notes who is above a cap. */
 function watchSpending(overspent: string[]): (testimony: Testimony, plan: StormPlan) => void {

@@ -11,6 +11,7 @@ import {
   type Testimony,
 } from './metered-upstream.ts';
 import { Random } from './random.ts';
+import { startLiars, type Liars } from './storm-liar.ts';
 import { planStorm, type StormPlan } from './storm-plan.ts';
 
 export interface StormOptions {
@@ -21,6 +22,8 @@ export interface StormOptions {
   readonly replicas: number;
   /** Replicas are killed, PostgreSQL is restarted, the network breaks, upstreams fail, clients go away. */
   readonly trouble: boolean;
+  /** Some of the developers lie, for as long as the storm rages. */
+  readonly liars?: boolean;
   readonly program?: 'ours' | 'reference';
   readonly config?: Record<string, unknown>;
   /** A connection pooler in front of PostgreSQL. */
@@ -49,6 +52,7 @@ export interface Storm {
   readonly upstream: MeteredUpstream;
   readonly observer: LedgerObserver;
   readonly exchanges: Exchange[];
+  readonly liars: Liars | undefined;
   readonly disturbances: readonly Disturbance[];
   /** Seconds that the requests took. */
   readonly seconds: number;
@@ -59,6 +63,7 @@ export interface Storm {
   stop(): Promise<void>;
 }
 
+const LIES_AT_A_TIME = 8;
 /** How long until a new cap is in force everywhere, at the latest. */
 const ENFORCED_WITHIN_MS = 3_000;
 
@@ -69,12 +74,14 @@ export async function runStorm(
   const isOurs = options.program !== 'reference';
   const plan = planStorm({ ...options, plainCapsOnly: !isOurs });
   const later = new Map<number, AnswerPlan>();
+  const liars = options.liars === true ? await startLiars(new Random(options.seed + 3)) : undefined;
   const upstream = await startMeteredUpstream({
     plan: (index) => {
       const answer = plan.requests[index]?.answer ?? later.get(index);
       if (answer === undefined) throw new Error(`nothing planned for request ${index}`);
       return answer;
     },
+    ...(liars === undefined ? {} : { otherwise: (...asked) => liars.cloud.handle(...asked) }),
     onSent: (testimony) => options.onSent?.(testimony, plan),
   });
   const fleet = await startFleet({
@@ -85,6 +92,7 @@ export async function runStorm(
     ...(options.pooler === undefined ? {} : { pooler: options.pooler }),
   }).catch(async (error: unknown) => {
     await upstream.stop();
+    await liars?.cloud.stop();
     throw error;
   });
   const client = new Client();
@@ -92,6 +100,7 @@ export async function runStorm(
     client.close();
     await fleet.stop();
     await upstream.stop();
+    await liars?.cloud.stop();
   };
   try {
     const observer = new LedgerObserver(fleet.databaseUrl);
@@ -107,6 +116,10 @@ export async function runStorm(
     const running: Promise<void>[] = [];
     const startedAt = performance.now();
     let next = 0;
+    const pick = (): Replica => {
+      const up = fleet.replicas.filter((replica) => replica.up);
+      return random.pick(up.length === 0 ? fleet.replicas : up);
+    };
     const worker = async (): Promise<void> => {
       for (;;) {
         const request = plan.requests[next++];
@@ -114,8 +127,7 @@ export async function runStorm(
         while (troubles[0] !== undefined && next / plan.requests.length > troubles[0].at) {
           running.push(troubles.shift()?.happen() as Promise<void>);
         }
-        const up = fleet.replicas.filter((replica) => replica.up);
-        const replica = random.pick(up.length === 0 ? fleet.replicas : up);
+        const replica = pick();
         const { ask, developer } = request;
         const got = await client.ask(replica.url, bearers.get(developer.sub) ?? '', ask);
         exchanges.push({ ask, developer, replica, got });
@@ -123,7 +135,12 @@ export async function runStorm(
         if (got.status === 0) await sleep(50);
       }
     };
+    let isOver = false;
+    for (let i = 0; liars !== undefined && i < LIES_AT_A_TIME; i++) {
+      running.push(liars.lie(client, bearers, pick, () => isOver));
+    }
     await Promise.all(Array.from({ length: options.concurrency }, worker));
+    isOver = true;
     await Promise.all(running);
     const seconds = (performance.now() - startedAt) / 1000;
 
@@ -134,6 +151,7 @@ export async function runStorm(
       upstream,
       observer,
       exchanges,
+      liars,
       disturbances,
       seconds,
       nextIndex: () => last++,
