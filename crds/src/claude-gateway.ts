@@ -139,7 +139,7 @@ export type ClaudeGatewayStatus = z.output<typeof status>;
 export type ClaudeGateway = CustomResource<'ClaudeGateway', ClaudeGatewaySpec, ClaudeGatewayStatus>;
 
 /** `Accepted`: the spec makes sense. `Ready`: enough pods serve it. */
-export type ClaudeGatewayCondition = 'Accepted' | 'Ready';
+export type ClaudeGatewayCondition = 'Accepted' | 'Ready' | 'Reconciling' | 'Stalled';
 
 export const CLAUDE_GATEWAY = {
   kind: 'ClaudeGateway',

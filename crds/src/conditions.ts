@@ -16,5 +16,12 @@ export type Condition = z.output<typeof condition>;
 export const conditions = () =>
   mapList(condition, ['type'], 16).optional().describe('What is the case, and why.');
 
+/** `observedGeneration` of what no operator has looked at yet: kstatus and Argo CD take it for on its way, and not for ready. */
+export const UNOBSERVED = -1;
+
 export const observedGeneration = () =>
-  z.int().min(0).optional().describe('The generation of the spec that this status is about.');
+  z
+    .int()
+    .min(UNOBSERVED)
+    .optional()
+    .describe('The generation of the spec that this status is about; -1 before anybody has looked.');

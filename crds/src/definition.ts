@@ -1,6 +1,7 @@
 import { API_GROUP, API_VERSION_NAME } from './api.ts';
 import { CLAUDE_GATEWAY } from './claude-gateway.ts';
 import type { ResourceKind } from './kind.ts';
+import { UNOBSERVED } from './conditions.ts';
 import { MANAGED_SETTINGS } from './managed-settings.ts';
 import { SPEND_POLICY } from './spend-policy.ts';
 import { toStructuralSchema, type StructuralSchema } from './structural-schema.ts';
@@ -27,7 +28,10 @@ export function schemaOf(kind: ResourceKind): StructuralSchema {
       kind: { type: 'string' },
       metadata: { type: 'object' },
       spec: toStructuralSchema(kind.spec, 'spec'),
-      status: toStructuralSchema(kind.status, 'status'),
+      status: {
+        ...toStructuralSchema(kind.status, 'status'),
+        default: { observedGeneration: UNOBSERVED },
+      },
     },
     ...(kind.rules === undefined ? {} : { 'x-kubernetes-validations': kind.rules }),
   };

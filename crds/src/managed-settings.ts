@@ -89,7 +89,7 @@ export type ManagedSettingsStatus = z.output<typeof status>;
 export type ManagedSettings = CustomResource<'ManagedSettings', ManagedSettingsSpec, ManagedSettingsStatus>;
 
 /** `Accepted`: the documents make sense. `Delivered`: every ready pod of every gateway hands them out. */
-export type ManagedSettingsCondition = 'Accepted' | 'Delivered';
+export type ManagedSettingsCondition = 'Accepted' | 'Delivered' | 'Ready' | 'Reconciling' | 'Stalled';
 
 export const MANAGED_SETTINGS = {
   kind: 'ManagedSettings',

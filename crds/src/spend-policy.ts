@@ -195,7 +195,7 @@ export type SpendPolicyLimitStatus = z.output<typeof limitStatus>;
 export type SpendPolicy = CustomResource<'SpendPolicy', SpendPolicySpec, SpendPolicyStatus>;
 
 /** `Accepted`: the spec makes sense and selects something. `Enforced`: every ready pod of every gateway runs it. */
-export type SpendPolicyCondition = 'Accepted' | 'Enforced';
+export type SpendPolicyCondition = 'Accepted' | 'Enforced' | 'Ready' | 'Reconciling' | 'Stalled';
 
 export const SPEND_POLICY = {
   kind: 'SpendPolicy',

@@ -8,6 +8,7 @@ import { FIELD_MANAGER, HASH_ANNOTATION } from './kinds.ts';
 import { Applier } from './kube/apply.ts';
 import type { KubeClient } from './kube/client.ts';
 import type { ControllerLog } from './kube/controller.ts';
+import { reasonOrError } from './kube/errors.ts';
 import { EventRecorder } from './kube/events.ts';
 import { LeaderElector } from './kube/leader-election.ts';
 import { createMetrics } from './metrics.ts';
@@ -48,7 +49,7 @@ export class Operator {
       client,
       controller: `${API_GROUP}/operator`,
       instance: podName,
-      onError: (error) => log.warn({ err: error }, 'an event could not be written'),
+      onError: (error) => log.warn(reasonOrError(error), 'an event could not be written'),
     });
     const lost = Promise.withResolvers<string>();
     this.lost = lost.promise;
@@ -65,7 +66,7 @@ export class Operator {
           },
           onLeader: (identity) =>
             log.info({ leader: identity }, identity === '' ? 'nobody leads' : `${identity} leads`),
-          onError: (error) => log.warn({ err: error }, 'the Lease could not be read or written'),
+          onError: (error) => log.warn(reasonOrError(error), 'the Lease could not be read or written'),
         })
       : undefined;
   }

@@ -24,6 +24,7 @@ import {
   type ControllerLog,
   type ControllerOptions,
 } from './kube/controller.ts';
+import { reasonOrError } from './kube/errors.ts';
 import type { EventRecorder } from './kube/events.ts';
 import { Informer, type InformerOptions } from './kube/informer.ts';
 import { CONFIG_MAPS, keyOf, type KubeObject, type ResourceType } from './kube/objects.ts';
@@ -76,7 +77,7 @@ export class Scope {
       namespace,
       onError: (error, retryIn) =>
         log.warn(
-          { kind: type.kind, retry_in_ms: retryIn, err: error },
+          { kind: type.kind, retry_in_ms: retryIn, ...reasonOrError(error) },
           `the watch of ${type.plural} broke; it goes on in ${retryIn} ms`,
         ),
     });

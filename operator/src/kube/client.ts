@@ -195,9 +195,10 @@ export class KubeClient {
   }
 
   /**
-   * Hands every event to `onEvent`, one after the other; ends when the server ends the watch.
+   * Hands every event to `onEvent`, one after the other; ends when the server ends the watch, and when nothing is heard for
+   * too long: nothing may have happened, or the connection is dead, which the next watch shows.
    *
-   * @throws KubeError when it cannot be started, breaks, or says nothing for too long.
+   * @throws KubeError when it cannot be started, or breaks.
    */
   async watch<T>(
     type: ResourceType,
@@ -208,10 +209,11 @@ export class KubeClient {
     const call: KubeCall = { verb: 'watch', type, namespace };
     const query = { ...rest, watch: true, allowWatchBookmarks: true };
     const response = await this.#send(call, { method: 'GET', query, signal }, silence);
-    const silent = setTimeout(
-      () => response.destroy(new Error(`nothing was heard for ${silence} ms`)),
-      silence,
-    );
+    let wasSilent = false;
+    const silent = setTimeout(() => {
+      wasSilent = true;
+      response.destroy();
+    }, silence);
     try {
       response.setEncoding('utf8');
       let rest = '';
@@ -222,6 +224,7 @@ export class KubeClient {
         for (const line of lines) if (line !== '') onEvent(JSON.parse(line) as WatchEvent<T>);
       }
     } catch (error) {
+      if (wasSilent) return;
       throw error instanceof KubeError ? error : noAnswer(call, error);
     } finally {
       clearTimeout(silent);

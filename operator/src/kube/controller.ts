@@ -1,4 +1,4 @@
-import { isKubeError } from './errors.ts';
+import { isKubeError, reasonOrError } from './errors.ts';
 import type { Change, Informer } from './informer.ts';
 import { controllerOf, keyOf, type KubeObject, type ResourceType } from './objects.ts';
 import { WorkQueue, type ReconcileResult } from './work-queue.ts';
@@ -215,13 +215,14 @@ export class Controller<T extends KubeObject> {
     const { log, primary } = this.#options;
     const { kind } = primary.type;
     const what = error instanceof Error ? error.message : String(error);
-    const fields = { kind, key, failures, retry_in_ms: retryIn, err: error };
+    const fields = { kind, key, failures, retry_in_ms: retryIn, ...reasonOrError(error) };
     const next = `; it is tried again in ${describeDelay(retryIn)}`;
     // Somebody wrote in between, or the cache was behind: it happens, and the next try sees it.
     if (isKubeError(error, 'conflict') && failures < 3) {
       log.info(fields, `${kind} ${key} changed while it was reconciled: ${what}${next}`);
     } else if (isKubeError(error, 'unavailable')) {
-      log.warn(fields, `${kind} ${key} cannot be reconciled while the API server is away: ${what}${next}`);
+      const state = error.status === 0 ? 'does not answer' : 'cannot serve';
+      log.warn(fields, `${kind} ${key} waits while the API server ${state}: ${what}${next}`);
     } else {
       log.error(fields, `${kind} ${key} cannot be reconciled: ${what}${next}`);
     }

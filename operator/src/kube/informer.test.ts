@@ -109,6 +109,16 @@ describeWithApiServer()('Informer', () => {
     }
   });
 
+  it('takes a kind of which there is nothing to say for no failure', async () => {
+    const errors: unknown[] = [];
+    await follow({ silence: 1500, onError: (error) => errors.push(error) });
+    await eventually(() => informer.stats.watches >= 3);
+    await put('at-last');
+    await eventually(() => expect(told).toEqual(['added default/at-last']));
+    expect(errors).toEqual([]);
+    expect(informer.stats).toMatchObject({ lists: 1, failures: 0 });
+  });
+
   it('survives the API server, and misses no deletion', async () => {
     await put('stays');
     await put('goes');

@@ -17,7 +17,7 @@ export interface InformerOptions<T extends KubeObject> {
   readonly transform?: (object: T) => T;
   /** The server ends each watch after this long, give or take a half, in ms. Default 300 000. */
   readonly watchLimit?: number;
-  /** Silence after which a connection counts as dead (bookmarks come about once a minute), in ms. Default 120 000. */
+  /** Silence after which a watch is begun anew (bookmarks come about once a minute, but not for sure), in ms. Default 120 000. */
   readonly silence?: number;
   /** First and longest delay after failures in a row, in ms. Default 500 and 30 000. */
   readonly baseDelay?: number;

@@ -17,6 +17,7 @@ import {
   INGRESSES,
   NETWORK_POLICIES,
   POD_DISRUPTION_BUDGETS,
+  SECRETS,
   SERVICE_ACCOUNTS,
   SERVICE_MONITORS,
   SERVICES,
@@ -40,6 +41,11 @@ const BUILDERS: readonly (readonly [ResourceType, (input: ChildInput) => Child |
 
 /** Every kind that {@link childrenOf} may make. */
 export const CHILD_TYPES: readonly ResourceType[] = BUILDERS.map(([type]) => type);
+
+/** Kinds without which pods do not start, or would start unprotected. */
+export const PREREQUISITES: ReadonlySet<string> = new Set(
+  [SERVICE_ACCOUNTS, CONFIG_MAPS, NETWORK_POLICIES, SECRETS].map(({ kind }) => kind),
+);
 
 /** Those of them that an API server may not have. */
 export const OPTIONAL_CHILD_TYPES: readonly ResourceType[] = [HTTP_ROUTES, SERVICE_MONITORS];

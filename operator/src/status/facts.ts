@@ -102,6 +102,16 @@ export interface DeploymentFacts {
   }[];
 }
 
+/** A child that the API server does not take. */
+export interface RefusedChild {
+  readonly kind: string;
+  readonly name: string;
+  /** `content`: something in it is wrong. `cluster`: a quota or an admission policy. `right`: the operator may not make it. */
+  readonly cause: 'content' | 'cluster' | 'right';
+  /** In the words of the API server, with the field where it names one. */
+  readonly detail: string;
+}
+
 export interface GatewayFacts {
   readonly gateway: ClaudeGateway;
   readonly problems: readonly Problem[];
@@ -110,6 +120,7 @@ export interface GatewayFacts {
   readonly deployment: DeploymentFacts | undefined;
   /** Message of the ForeignObjectError, when another's object has the name of a child. */
   readonly foreign: string | undefined;
+  readonly refused: readonly RefusedChild[];
   readonly database: {
     /** Why the operator cannot use it, for people. */
     readonly problem: string | undefined;

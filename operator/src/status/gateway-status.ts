@@ -1,7 +1,9 @@
 import type { ClaudeGatewayStatus } from '@claude-gateway/crds';
 import { isTrue, mergeConditions, type Condition, type ConditionInput } from '../kube/conditions.ts';
 import type { DeploymentFacts, GatewayFacts } from './facts.ts';
+import { progressConditions, PROGRESS_TYPES } from './progress.ts';
 import { condition, type Reason } from './reasons.ts';
+import { refusalsInWords } from './refusals.ts';
 import { counted, problemsInWords, referencesInWords } from './words.ts';
 
 /** What a gateway says of itself. */
@@ -22,7 +24,14 @@ export function gatewayStatus(
   );
   return {
     ...(generation !== undefined && { observedGeneration: generation }),
-    conditions: [...mergeConditions(before, [accepted, ready], now)],
+    conditions: [
+      ...mergeConditions(
+        before,
+        [accepted, ready, ...progressConditions('ClaudeGateway', [accepted, ready])],
+        now,
+        PROGRESS_TYPES,
+      ),
+    ],
     replicas: deployment?.replicas ?? 0,
     readyReplicas: deployment?.readyReplicas ?? 0,
     updatedReplicas: deployment?.updatedReplicas ?? 0,
@@ -44,7 +53,7 @@ export function gatewayStatus(
 }
 
 function acceptedCondition(
-  { gateway, missing, problems, foreign }: GatewayFacts,
+  { gateway, missing, problems, foreign, refused }: GatewayFacts,
   generation: number | undefined,
 ): ConditionInput {
   const say = (reason: Reason<'ClaudeGateway', 'Accepted'>, message: string): ConditionInput =>
@@ -52,6 +61,7 @@ function acceptedCondition(
   if (missing.length > 0) return say('ReferenceNotFound', referencesInWords(missing));
   if (problems.length > 0) return say('Invalid', problemsInWords(problems));
   if (foreign !== undefined) return say('NameTaken', foreign);
+  if (refused.length > 0) return say('ChildRefused', refusalsInWords(refused));
   const { ingress, httpRoute, listen } = gateway.spec;
   const route =
     ingress !== undefined ? 'spec.ingress' : httpRoute !== undefined ? 'spec.httpRoute' : undefined;

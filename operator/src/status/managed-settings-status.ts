@@ -2,6 +2,7 @@ import type { ManagedSettingsStatus } from '@claude-gateway/crds';
 import { mergeConditions, type Condition, type ConditionInput } from '../kube/conditions.ts';
 import { deliveryCondition, MOST_GATEWAYS, upToDate } from './delivery.ts';
 import type { ManagedSettingsFacts } from './facts.ts';
+import { policyReady, progressConditions, PROGRESS_TYPES } from './progress.ts';
 import { condition } from './reasons.ts';
 import { nobody } from './spend-policy-status.ts';
 import { conflictsOf, listed, problemsInWords } from './words.ts';
@@ -14,13 +15,17 @@ export function managedSettingsStatus(
 ): ManagedSettingsStatus {
   const { settings, gateways, conflicts, checksum, clients } = facts;
   const { generation } = settings.metadata;
+  const accepted = acceptedCondition(facts, generation);
+  const delivered = deliveryCondition('ManagedSettings', 'Delivered', facts, generation);
   const inputs = [
-    acceptedCondition(facts, generation),
-    deliveryCondition('ManagedSettings', 'Delivered', facts, generation),
+    accepted,
+    delivered,
+    policyReady(accepted, delivered),
+    ...progressConditions('ManagedSettings', [accepted, delivered]),
   ];
   return {
     ...(generation !== undefined && { observedGeneration: generation }),
-    conditions: [...mergeConditions(before, inputs, now)],
+    conditions: [...mergeConditions(before, inputs, now, PROGRESS_TYPES)],
     ...(checksum !== undefined && { checksum }),
     ...(clients !== undefined && { clients: { ...clients } }),
     gateways: gateways.slice(0, MOST_GATEWAYS).map((gateway) => ({

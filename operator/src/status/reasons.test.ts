@@ -18,7 +18,7 @@ describe('docs/reference/conditions.md', () => {
   });
 
   it('knows how to take each of them', () => {
-    expect(severityOf('Accepted', 'Invalid')).toBe('failure');
-    expect(severityOf('Accepted', 'Whatever')).toBeUndefined();
+    expect(severityOf('SpendPolicy', 'Accepted', 'Invalid')).toBe('failure');
+    expect(severityOf('SpendPolicy', 'Accepted', 'Whatever')).toBeUndefined();
   });
 });

@@ -2,9 +2,10 @@ import type { ConditionInput } from '../kube/conditions.ts';
 
 /**
  * How people should take a reason. `good`: as wanted. `progress`: on its way there, nothing to do. `notice`: somebody
- * should look, sometime. `failure`: somebody has to do something.
+ * should look, sometime. `waiting`: it goes on by itself when something else comes or answers. `failure`: somebody has to
+ * change this resource, or what is in its way.
  */
-export type Severity = 'good' | 'progress' | 'notice' | 'failure';
+export type Severity = 'good' | 'progress' | 'notice' | 'waiting' | 'failure';
 
 interface ReasonEntry {
   readonly status: ConditionInput['status'];
@@ -16,15 +17,15 @@ const DELIVERY = {
   Progressing: { status: 'False', severity: 'progress' },
   NoReplicas: { status: 'False', severity: 'progress' },
   NotAccepted: { status: 'False', severity: 'failure' },
-  GatewayNotAccepted: { status: 'False', severity: 'failure' },
-  DatabaseUnavailable: { status: 'Unknown', severity: 'failure' },
+  GatewayNotAccepted: { status: 'False', severity: 'waiting' },
+  DatabaseUnavailable: { status: 'Unknown', severity: 'waiting' },
 } as const satisfies Record<string, ReasonEntry>;
 
 const SELECTION = {
   Accepted: { status: 'True', severity: 'good' },
   SomeGatewaysNotFound: { status: 'True', severity: 'notice' },
   Invalid: { status: 'False', severity: 'failure' },
-  GatewayNotFound: { status: 'False', severity: 'failure' },
+  GatewayNotFound: { status: 'False', severity: 'waiting' },
 } as const satisfies Record<string, ReasonEntry>;
 
 /** Every reason that a condition may have, by kind and type. docs/reference/conditions.md explains each. */
@@ -34,18 +35,19 @@ export const REASONS = {
       Accepted: { status: 'True', severity: 'good' },
       NoTrustedProxies: { status: 'True', severity: 'notice' },
       Invalid: { status: 'False', severity: 'failure' },
-      ReferenceNotFound: { status: 'False', severity: 'failure' },
+      ReferenceNotFound: { status: 'False', severity: 'waiting' },
       NameTaken: { status: 'False', severity: 'failure' },
+      ChildRefused: { status: 'False', severity: 'failure' },
     },
     Ready: {
       Ready: { status: 'True', severity: 'good' },
       LastAccepted: { status: 'True', severity: 'notice' },
-      DatabaseUnreachable: { status: 'True', severity: 'failure' },
+      DatabaseUnreachable: { status: 'True', severity: 'waiting' },
       RolloutInProgress: { status: 'False', severity: 'progress' },
       Paused: { status: 'False', severity: 'notice' },
       NotEnoughReplicas: { status: 'False', severity: 'failure' },
       NotAccepted: { status: 'False', severity: 'failure' },
-      DatabaseUnavailable: { status: 'False', severity: 'failure' },
+      DatabaseUnavailable: { status: 'False', severity: 'waiting' },
       FailedCreate: { status: 'False', severity: 'failure' },
       FailedDelete: { status: 'False', severity: 'failure' },
       ProgressDeadlineExceeded: { status: 'False', severity: 'failure' },
@@ -86,12 +88,9 @@ export function condition<K extends StatusKind, T extends ConditionType<K>>(
 }
 
 /** @returns undefined for conditions that are not of this API. */
-export function severityOf(type: string, reason: string): Severity | undefined {
-  for (const types of Object.values<Record<string, Record<string, ReasonEntry>>>(REASONS)) {
-    const entry = types[type]?.[reason];
-    if (entry !== undefined) return entry.severity;
-  }
-  return undefined;
+export function severityOf(kind: string, type: string, reason: string): Severity | undefined {
+  const kinds: Readonly<Record<string, Record<string, Record<string, ReasonEntry>>>> = REASONS;
+  return kinds[kind]?.[type]?.[reason]?.severity;
 }
 
 const MESSAGE_LIMIT = 32_768;

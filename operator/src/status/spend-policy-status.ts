@@ -5,6 +5,7 @@ import { amountText, centsText, percentOf, unitText } from './amounts.ts';
 import { deliveryCondition, MOST_GATEWAYS, upToDate } from './delivery.ts';
 import type { SpendPolicyFacts } from './facts.ts';
 import { limitsShown, type ShownLimit } from './limits-shown.ts';
+import { policyReady, progressConditions, PROGRESS_TYPES } from './progress.ts';
 import { condition } from './reasons.ts';
 import { conflictsOf, listed, problemsInWords } from './words.ts';
 import { zonedTime } from './zoned-time.ts';
@@ -23,15 +24,19 @@ export function spendPolicyStatus(
 ): SpendPolicyStatus {
   const { policy, gateways, conflicts } = facts;
   const { generation } = policy.metadata;
+  const accepted = acceptedCondition(facts, generation);
+  const delivered = deliveryCondition('SpendPolicy', 'Enforced', facts, generation);
   const inputs = [
-    acceptedCondition(facts, generation),
-    deliveryCondition('SpendPolicy', 'Enforced', facts, generation),
+    accepted,
+    delivered,
+    policyReady(accepted, delivered),
+    ...progressConditions('SpendPolicy', [accepted, delivered]),
   ];
   const limits = limitsShown(facts);
   const [nearest] = limits;
   return {
     ...(generation !== undefined && { observedGeneration: generation }),
-    conditions: [...mergeConditions(before, inputs, now)],
+    conditions: [...mergeConditions(before, inputs, now, PROGRESS_TYPES)],
     ...(limits.length > 0 && {
       limits: limits.slice(0, MOST_LIMITS).map((one) => limitStatus(one, gateways.length > 1)),
     }),

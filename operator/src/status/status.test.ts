@@ -113,6 +113,14 @@ describe('the status of a spend policy', () => {
            "status": "True",
            "type": "Enforced",
          },
+         {
+           "lastTransitionTime": "2026-11-23T12:00:00Z",
+           "message": "2 of 2 replicas run revision 41.",
+           "observedGeneration": 3,
+           "reason": "AllReplicas",
+           "status": "True",
+           "type": "Ready",
+         },
        ],
        "gateways": [
          {
@@ -384,6 +392,7 @@ describe('the status of a gateway', () => {
     problems: [],
     missing: [],
     foreign: undefined,
+    refused: [],
     deployment: deployment(),
     database: {
       problem: undefined,
@@ -625,12 +634,12 @@ describe('transitions', () => {
   it('tells of failures and of their end, and of nothing else', () => {
     const accepted = one('Accepted', 'True', 'Accepted');
     const invalid = one('Accepted', 'False', 'Invalid');
-    expect(transitions([], [accepted, one('Enforced', 'False', 'Progressing')])).toEqual([]);
-    expect(transitions([accepted], [invalid])).toEqual([
+    expect(transitions('SpendPolicy', [], [accepted, one('Enforced', 'False', 'Progressing')])).toEqual([]);
+    expect(transitions('SpendPolicy', [accepted], [invalid])).toEqual([
       { type: 'Warning', reason: 'Invalid', action: 'Accepted', note: 'Invalid!' },
     ]);
-    expect(transitions([invalid], [{ ...invalid, message: 'still' }])).toEqual([]);
-    expect(transitions([invalid], [accepted])).toEqual([
+    expect(transitions('SpendPolicy', [invalid], [{ ...invalid, message: 'still' }])).toEqual([]);
+    expect(transitions('SpendPolicy', [invalid], [accepted])).toEqual([
       { type: 'Normal', reason: 'Accepted', action: 'Accepted', note: 'Accepted!' },
     ]);
   });

@@ -4,16 +4,24 @@ import { severityOf } from './reasons.ts';
 
 /** Changes of conditions that are worth an event: not what is on its way, and nothing twice. */
 export function transitions(
+  kind: string,
   before: readonly Condition[],
   after: readonly Condition[],
 ): readonly EventInput[] {
   return after.flatMap(({ type, status, reason, message }) => {
     const was = before.find((one) => one.type === type);
-    const severity = severityOf(type, reason);
+    const severity = severityOf(kind, type, reason);
     if (was?.status === status && was.reason === reason) return [];
     if (severity === 'progress' || severity === undefined) return [];
     // Good from the start is what everybody expects.
     if (severity === 'good' && was === undefined) return [];
-    return [{ type: severity === 'failure' ? 'Warning' : 'Normal', reason, action: type, note: message }];
+    return [
+      {
+        type: severity === 'failure' || severity === 'waiting' ? 'Warning' : 'Normal',
+        reason,
+        action: type,
+        note: message,
+      },
+    ];
   });
 }

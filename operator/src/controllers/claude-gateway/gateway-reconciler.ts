@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { durationMs, type ClaudeGateway } from '@claude-gateway/crds';
 import type { GatewayConfig } from '@claude-gateway/contract';
-import { ForeignObjectError, type Applier } from '../../kube/apply.ts';
+import { ForeignObjectError, type Applied, type Applier } from '../../kube/apply.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { ControllerLog } from '../../kube/controller.ts';
 import type { EventInput, EventRecorder } from '../../kube/events.ts';
@@ -15,7 +15,7 @@ import { renderConfig, type RenderedConfig } from '../../render/gateway-config.t
 import { referencesOf, unresolved, type Reference, type Resolved } from '../../render/references.ts';
 import { restartHash } from '../../render/restart-hash.ts';
 import { selectorOf } from '../../resources/child.ts';
-import { CHILD_TYPES, childrenOf } from '../../resources/children.ts';
+import { CHILD_TYPES, childrenOf, PREREQUISITES } from '../../resources/children.ts';
 import { imageOf } from '../../resources/image.ts';
 import { replicasHandover, REPLICAS_MANAGER } from '../../resources/replicas.ts';
 import {
@@ -26,12 +26,13 @@ import {
   type SigningKeys,
 } from '../../resources/signing-keys.ts';
 import { DEPLOYMENTS, SECRETS } from '../../resources/types.ts';
-import type { DeploymentFacts, GatewayFacts } from '../../status/facts.ts';
+import type { DeploymentFacts, GatewayFacts, RefusedChild } from '../../status/facts.ts';
 import { gatewayStatus } from '../../status/gateway-status.ts';
 import { transitions } from '../../status/transitions.ts';
 import type { Databases, DatabaseTarget } from '../databases.ts';
 import type { PolicyIndex } from '../policies/policy-index.ts';
 import { childInformer, resolver, type DeploymentObject, type GatewayInformers } from './gather.ts';
+import { refusalOf } from './refusal.ts';
 
 export interface GatewayReconcilerOptions {
   readonly informers: GatewayInformers;
@@ -62,6 +63,8 @@ const PATIENCE_MS = 60_000;
 /** When a gateway is looked at although nothing has happened, in ms. */
 const RESYNC_MS = 60_000;
 const FOREIGN_RESYNC_MS = 5_000;
+/** When a child that was refused is tried again: quotas and policies of the cluster change without a word, in ms. */
+const REFUSED_RESYNC_MS = 20_000;
 
 /** Makes the children of a ClaudeGateway, and its database, what its spec says. */
 export class GatewayReconciler {
@@ -87,12 +90,13 @@ export class GatewayReconciler {
     let signingKeys: SigningKeys | undefined;
     let deployment: DeploymentObject | undefined;
     let plan: Plan = { problems: [], missing: [], good: undefined };
+    const refused: RefusedChild[] = [];
     try {
-      signingKeys = await this.#ensureSigningKeys(gateway);
+      signingKeys = await this.#ensureSigningKeys(gateway, refused);
       plan = this.#plan(gateway, signingKeys);
       if (plan.good !== undefined) {
         const migrated = await this.#attach(key, plan.good.config);
-        deployment = await this.#applyChildren(gateway, plan.good, migrated);
+        deployment = await this.#applyChildren(gateway, plan.good, migrated, refused);
       } else if (databases.of(key) === undefined) {
         // Where it runs with an earlier spec, its policies are enforced all the same.
         databases.setNotAccepted(key);
@@ -102,20 +106,35 @@ export class GatewayReconciler {
       foreign = error.message;
     }
     deployment ??= childInformer(informers, DEPLOYMENTS).get(key);
-    await this.#report(applier.withLatestStatus(gateway), { ...plan, foreign, signingKeys, deployment });
+    await this.#report(applier.withLatestStatus(gateway), {
+      ...plan,
+      foreign,
+      refused,
+      signingKeys,
+      deployment,
+    });
 
     const rotation =
       signingKeys === undefined ? Infinity : signingKeys.rotatesAt.getTime() - this.#options.now().getTime();
     // Nobody tells when an object that is in the way goes: it carries none of our labels.
-    const resync = foreign === undefined ? RESYNC_MS : FOREIGN_RESYNC_MS;
+    const resync =
+      foreign !== undefined ? FOREIGN_RESYNC_MS : refused.length > 0 ? REFUSED_RESYNC_MS : RESYNC_MS;
     return { requeueAfter: Math.min(resync, Math.max(rotation, 1000)) };
   }
 
-  async #ensureSigningKeys(gateway: ClaudeGateway): Promise<SigningKeys | undefined> {
+  async #ensureSigningKeys(
+    gateway: ClaudeGateway,
+    refused: RefusedChild[],
+  ): Promise<SigningKeys | undefined> {
     const { applier } = this.#options;
     const existing = await this.#signingKeysSecret(gateway);
     const keys = this.#signingKeys(gateway, existing);
-    if (keys !== undefined) await applier.apply(SECRETS, signingKeysSecret(gateway, keys), existing);
+    if (keys === undefined) return undefined;
+    try {
+      await applier.apply(SECRETS, signingKeysSecret(gateway, keys), existing);
+    } catch (error) {
+      refused.push(refusalOf(error, SECRETS, signingKeysName(gateway)));
+    }
     return keys;
   }
 
@@ -202,11 +221,15 @@ export class GatewayReconciler {
     }
   }
 
-  /** @param migrated without it new pods could not start, so the Deployment stays as it is. */
+  /**
+   * @param migrated without it new pods could not start, so the Deployment stays as it is.
+   * @param refused gets what the API server refuses; the Deployment waits for what its pods need.
+   */
   async #applyChildren(
     gateway: ClaudeGateway,
     { rendered, restartHash: hash }: NonNullable<Plan['good']>,
     migrated: boolean,
+    refused: RefusedChild[],
   ): Promise<DeploymentObject | undefined> {
     const { informers, client, applier, defaultImage, events } = this.#options;
     const present = (plural: string): boolean => informers.present(plural);
@@ -219,12 +242,19 @@ export class GatewayReconciler {
     });
     let deployment: DeploymentObject | undefined;
     for (const { type, object } of wanted) {
-      if (type.kind === 'Deployment' && !migrated) continue;
+      const isHeldUp = !migrated || refused.some(({ kind }) => PREREQUISITES.has(kind));
+      if (type === DEPLOYMENTS && isHeldUp) continue;
       const cached = childInformer(informers, type).get(keyOf(object));
       const handover = type === DEPLOYMENTS ? replicasHandover(gateway, cached) : undefined;
       if (handover !== undefined) await client.apply(DEPLOYMENTS, handover, REPLICAS_MANAGER);
-      const applied = await applier.apply(type, object, cached);
-      if (type.kind === 'Deployment') deployment = applied.object;
+      let applied: Applied<KubeObject>;
+      try {
+        applied = await applier.apply(type, object, cached);
+      } catch (error) {
+        refused.push(refusalOf(error, type, object.metadata.name));
+        continue;
+      }
+      if (type === DEPLOYMENTS) deployment = applied.object;
       if (applied.outcome === 'created' || applied.outcome === 'changed')
         events.record(CLAUDE_GATEWAYS, gateway, eventOf(applied.outcome, type, object, applied.why));
     }
@@ -242,6 +272,7 @@ export class GatewayReconciler {
     gateway: ClaudeGateway,
     made: Plan & {
       readonly foreign: string | undefined;
+      readonly refused: readonly RefusedChild[];
       readonly signingKeys: SigningKeys | undefined;
       readonly deployment: DeploymentObject | undefined;
     },
@@ -251,12 +282,13 @@ export class GatewayReconciler {
     const database = databases.of(key);
     const policies = index.policiesOf(gateway);
     const before = gateway.status?.conditions ?? [];
-    const { foreign, deployment, problems, missing, signingKeys } = made;
+    const { foreign, refused, deployment, problems, missing, signingKeys } = made;
     const facts: GatewayFacts = {
       gateway,
       problems,
       missing,
       foreign,
+      refused,
       deployment: deployment && deploymentFacts(deployment),
       database: {
         problem: databases.problemOf(key),
@@ -274,7 +306,7 @@ export class GatewayReconciler {
     };
     const status = gatewayStatus(facts, before, now());
     if ((await applier.applyStatus(CLAUDE_GATEWAYS, gateway, status)) !== 'changed') return;
-    for (const event of transitions(before, status.conditions ?? []))
+    for (const event of transitions(CLAUDE_GATEWAYS.kind, before, status.conditions ?? []))
       events.record(CLAUDE_GATEWAYS, gateway, event);
   }
 

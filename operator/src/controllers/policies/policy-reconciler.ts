@@ -59,7 +59,8 @@ export class PolicyReconciler<T extends PolicyResource> {
     const before = policy.status?.conditions ?? [];
     const status = statusOf(gather(policy, index, databases), before, now());
     if ((await applier.applyStatus(type, cached, status)) !== 'changed') return;
-    for (const event of transitions(before, status.conditions ?? [])) events.record(type, cached, event);
+    for (const event of transitions(type.kind, before, status.conditions ?? []))
+      events.record(type, cached, event);
   }
 
   async #letGo(policy: T): Promise<void> {

@@ -72,6 +72,7 @@ function gateway(
       missing: [],
       deployment: pods(2),
       foreign: undefined,
+      refused: [],
       database: { problem: undefined, revision: 42n, replicas: replicas(42, 41) },
       spendPolicies: 4,
       managedSettings: 3,
@@ -112,6 +113,21 @@ export const GATEWAYS = [
         {
           field: 'spec.upstreams[1].anthropic.baseURL',
           message: 'names a metadata service: use another host',
+        },
+      ],
+    },
+  ),
+  gateway(
+    'refused',
+    {},
+    {
+      refused: [
+        {
+          kind: 'Deployment',
+          name: 'refused',
+          cause: 'content',
+          detail:
+            'Deployment.apps "refused" is invalid: spec.template.spec.containers[0].imagePullPolicy: Unsupported value: "Sometimes"',
         },
       ],
     },
