@@ -17,6 +17,10 @@ export interface BedOptions extends Pick<CloudOptions, 'headers' | 'preamble'> {
   readonly replicas?: number;
   readonly config?: Record<string, unknown>;
   readonly failurePolicy?: 'open' | 'closed';
+  /** Of the caps' days; one in which it is about noon now unless set. */
+  readonly timeZone?: string;
+  /** What time it is for the gateways, in ms since the epoch, where that is not the true one. */
+  readonly now?: () => number;
   /** Developers with a strict daily cap of their own, in dollars. */
   readonly caps: Readonly<Record<string, string>>;
   readonly fleet?: Partial<FleetOptions>;
@@ -80,7 +84,7 @@ export async function startBed(options: BedOptions): Promise<Bed> {
       period: 'daily',
       unit: 'nano_usd',
       amount: usd(dollars),
-      timeZone: quietTimeZone(),
+      timeZone: options.timeZone ?? quietTimeZone(),
       ...(options.failurePolicy === undefined ? {} : { failurePolicy: options.failurePolicy }),
     }));
     await observer.install(
@@ -100,7 +104,9 @@ export async function startBed(options: BedOptions): Promise<Bed> {
   }
   const bearers = new Map<string, string>();
   const bearerOf = (sub: string): string => {
-    const known = bearers.get(sub) ?? fleet.bearer({ sub, groups: [] } satisfies Developer);
+    const developer: Developer = { sub, groups: [] };
+    if (options.now !== undefined) return fleet.bearer(developer, options.now());
+    const known = bearers.get(sub) ?? fleet.bearer(developer);
     bearers.set(sub, known);
     return known;
   };
