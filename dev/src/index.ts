@@ -1,5 +1,6 @@
 export { ApiServer, findKubeProgram, type ApiServerAccess } from './api-server.ts';
 export { freePort } from './free-port.ts';
+export { cacheDirectory, fetchPackage, type NpmPackage } from './package-cache.ts';
 export {
   findPgBouncer,
   startPgBouncer,

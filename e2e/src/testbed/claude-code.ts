@@ -10,7 +10,7 @@ import {
 import { spawn, spawnSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fetchPackage } from './cache.ts';
+import { fetchPackage } from '@claude-gateway/dev';
 import { Terminal } from './terminal.ts';
 
 /** The release that the protocol was measured against. */

@@ -70,3 +70,7 @@ export function recordJson(given: UsageRecord): Record<Column, unknown> {
     duration_ms: record.durationMs,
   };
 }
+
+/** The whole hour, in UTC, that a moment is in; PostgreSQL names the zone to `date_trunc` itself only since 12. */
+export const hourOf = (time: string): string =>
+  `(date_trunc('hour', ${time} AT TIME ZONE 'UTC') AT TIME ZONE 'UTC')`;

@@ -1,3 +1,4 @@
+import { hourOf } from './records.ts';
 import { SCHEMA } from '../connection.ts';
 import { emailKey } from '../identity.ts';
 import type { UsageDimension, UsageReportQuery, UsageReportRow } from './usage-types.ts';
@@ -53,9 +54,9 @@ export const usageBetween = (condition: string): string => `
   unsure AS MATERIALIZED (
     SELECT r.id, r.admitted_at FROM ${RECORDS} r WHERE r.settled_at >= (SELECT settled_until FROM mark)),
   by_record AS MATERIALIZED (
-    SELECT date_trunc('hour', u.admitted_at, 'UTC') AS hour FROM unsure u, mark
+    SELECT ${hourOf('u.admitted_at')} AS hour FROM unsure u, mark
      WHERE u.admitted_at >= mark.records_from
-       AND u.admitted_at >= date_trunc('hour', $1::timestamptz, 'UTC') AND u.admitted_at < $2::timestamptz
+       AND u.admitted_at >= ${hourOf('$1::timestamptz')} AND u.admitted_at < $2::timestamptz
     UNION SELECT unnest($3::timestamptz[])),
   late AS (
     SELECT r.* FROM unsure u JOIN ${RECORDS} r ON r.id = u.id, mark WHERE u.admitted_at < mark.records_from),

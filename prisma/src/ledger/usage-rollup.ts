@@ -1,3 +1,4 @@
+import { hourOf } from './records.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { SCHEMA } from '../connection.ts';
@@ -48,7 +49,7 @@ const COUNTED = SUMS.slice(1);
 const byHour = (source: string): string => `
   SELECT hour, sub, ordered AS groups, encode(sha256(convert_to(to_json(ordered)::text, 'UTF8')), 'hex') AS groups_key,
          model, upstream, ${SUMS.map((name) => `least(sum(${name}), ${MAX_HOUR})::bigint AS ${name}`).join(', ')}
-    FROM (SELECT date_trunc('hour', r.admitted_at, 'UTC') AS hour, r.sub, r.groups,
+    FROM (SELECT ${hourOf('r.admitted_at')} AS hour, r.sub, r.groups,
                  left(r.model, ${NAME_LENGTH}) AS model, left(coalesce(r.upstream, ''), ${NAME_LENGTH}) AS upstream,
                  count(*) AS requests, ${COUNTED.map((name) => `sum(r.${name}) AS ${name}`).join(', ')}
             FROM ${source}
@@ -89,7 +90,7 @@ const STEP_END = `
  */
 const ADD_UP = `
   WITH due AS MATERIALIZED (
-    SELECT DISTINCT date_trunc('hour', r.admitted_at, 'UTC') AS hour FROM ${RECORDS} r
+    SELECT DISTINCT ${hourOf('r.admitted_at')} AS hour FROM ${RECORDS} r
      WHERE r.settled_at >= $1::timestamptz AND r.settled_at < $2::timestamptz AND r.admitted_at >= ${RECORDS_FROM}),
   fresh AS MATERIALIZED (${byHour(
     `due d JOIN ${RECORDS} r ON r.admitted_at >= d.hour AND r.admitted_at < d.hour + interval '1 hour'`,

@@ -222,7 +222,7 @@ describe.each(POSTGRES_VERSIONS)('usage on PostgreSQL %i', (version) => {
     const { store, sql } = await fresh();
     await sql(`
       INSERT INTO claude_gateway.usage_records
-      SELECT gen_random_uuid(), 'r', 'ada', 'user', '{}', 'm', 'u', false, 1, 1, 1, 1, 1, 1, 3, 'complete', 200,
+      SELECT md5(n::text)::uuid, 'r', 'ada', 'user', '{}', 'm', 'u', false, 1, 1, 1, 1, 1, 1, 3, 'complete', 200,
              timestamptz '2027-03-01' + n * interval '1 s', clock_timestamp(), 1, 1
         FROM generate_series(1, 120000) n`);
     expect(await store.usage.rollUp()).toBe(true);

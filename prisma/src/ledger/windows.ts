@@ -1,7 +1,7 @@
 import { SCHEMA, STATEMENT_TIMEOUT_MS } from '../connection.ts';
 import type { Statement } from '../gated-query.ts';
 import { MAX_SPENT } from './amounts.ts';
-import { amountOf } from './records.ts';
+import { amountOf, hourOf } from './records.ts';
 
 /**
  * The ledger's statements are planned once for tables of any size: what they look up, they look up by an index, one row after
@@ -57,8 +57,6 @@ const spentBy = (kind: string, condition: (row: string) => string): string => `
       OFFSET 0) p
      WHERE m.subject_kind = '${kind}' AND m.source = 'hours'`;
 
-const HOUR_OF = (time: string): string => `date_trunc('hour', ${time}, 'UTC')`;
-
 /**
  * `$1` windows as JSON. Makes those that are missing, with what was spent in them so far: as the hours say where they
  * have everything, as the records say elsewhere (see usage-report.ts). Behind OPEN_GATE nobody settles meanwhile, and
@@ -81,9 +79,9 @@ export const OPEN_WINDOWS: Statement = {
      WHERE EXISTS (SELECT FROM missing WHERE source = 'hours') AND u.settled_at >= coalesce(
            (SELECT max(settled_until) FROM ${SCHEMA}.usage_rollup WHERE id = 1), '-infinity')),
   by_record AS MATERIALIZED (
-    SELECT ${HOUR_OF('admitted_at')} AS hour FROM unsure
-     UNION SELECT ${HOUR_OF('starts_at')} FROM missing WHERE starts_at <> ${HOUR_OF('starts_at')}
-     UNION SELECT ${HOUR_OF('ends_at')} FROM missing WHERE ends_at <> ${HOUR_OF('ends_at')}),
+    SELECT ${hourOf('admitted_at')} AS hour FROM unsure
+     UNION SELECT ${hourOf('starts_at')} FROM missing WHERE starts_at <> ${hourOf('starts_at')}
+     UNION SELECT ${hourOf('ends_at')} FROM missing WHERE ends_at <> ${hourOf('ends_at')}),
   sums AS (
     SELECT id, sum(amount) AS amount FROM (
       ${spentBy('user', (row) => `${row}.sub = m.subject`)}

@@ -193,7 +193,7 @@ describe.each(POSTGRES_VERSIONS)('spending on PostgreSQL %i', (version) => {
     await postgres.sql(
       `insert into claude_gateway.budget_windows
               (id, subject_kind, subject, unit, period, time_zone, starts_at, ends_at, spent, held)
-       select gen_random_uuid(), 'user', 'u' || n, 'nano_usd', 'monthly', 'UTC',
+       select md5(n || '-' || m)::uuid, 'user', 'u' || n, 'nano_usd', 'monthly', 'UTC',
               $1::timestamptz - m * interval '1 month', $1::timestamptz - (m - 1) * interval '1 month', n, 1
          from generate_series(1, 10000) n, generate_series(0, 2) m`,
       [MONTH.startsAt],

@@ -3,11 +3,12 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findPostgres, startPostgres, type RunningPostgres } from '@claude-gateway/dev';
 import pg from 'pg';
+import { newPool, Target } from '../connection.ts';
 import { openStore } from '../store.ts';
 import type { Identity, NewDeviceGrant, Store, StoreOptions } from '../types.ts';
 
-/** Both ends of what we support; the older one where it is installed. */
-export const POSTGRES_VERSIONS = [15, 18].filter((version) => {
+/** Both ends of what we support; the older one where it can be had. */
+export const POSTGRES_VERSIONS = [11, 18].filter((version) => {
   if (findPostgres(version) !== null) return true;
   process.stderr.write(
     `no PostgreSQL ${version} here: let POSTGRES_${version}_BIN name its directory to test it too\n`,
@@ -108,7 +109,7 @@ export async function until(condition: () => boolean | Promise<boolean>, ms = 20
 
 /** A pool beside the stores. The server may go before the last goodbye has arrived: nobody's error. */
 export function testPool(url: string, max = 10): pg.Pool {
-  const pool = new pg.Pool({ connectionString: url, max });
+  const pool = newPool(new Target({ url }), { max });
   pool.on('error', () => undefined);
   return pool;
 }

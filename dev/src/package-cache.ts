@@ -49,8 +49,12 @@ export function fetchPackage({ name, version, integrity }: NpmPackage): string {
     if (status !== 0) throw new Error(`could not fetch ${name}@${version} with npm: ${stderr?.trim()}`);
     // Another process may have been faster; then its copy is as good.
     if (!existsSync(directory)) {
-      rmSync(home, { recursive: true, force: true });
-      renameSync(staging, home);
+      try {
+        rmSync(home, { recursive: true, force: true });
+        renameSync(staging, home);
+      } catch (error) {
+        if (!existsSync(directory)) throw error;
+      }
     }
     return directory;
   } finally {
