@@ -24,6 +24,7 @@ import type { ShedReason } from './shedding.ts';
 import type { TrackedRequest } from './traffic.ts';
 import { Traffic } from './traffic.ts';
 import type { TrafficLimits } from './traffic-limits.ts';
+import { WaitingSockets } from './waiting-sockets.ts';
 
 /** Who may connect, and how large a request line may be. Can be replaced while the listener runs. */
 export interface ListenerRules {
@@ -84,6 +85,7 @@ export class Listener {
   readonly #options: ListenerOptions;
   readonly #traffic: Traffic;
   readonly #connections: Connections;
+  readonly #waiting: WaitingSockets;
   #sweep: NodeJS.Timeout | undefined;
   #rules: ListenerRules;
   #handler: RequestHandler;
@@ -120,6 +122,7 @@ export class Listener {
       this.#traffic.shedding,
       options.tls === undefined,
     );
+    this.#waiting = new WaitingSockets(this.#server, options.tls === undefined, this.#traffic.shedding);
     this.#setTimeouts(rules.traffic);
     const accept = (request: IncomingMessage, response: ServerResponse): void =>
       this.#accept(request, response);
@@ -149,7 +152,11 @@ export class Listener {
         resolve();
       });
     });
-    this.#sweep = setInterval(() => this.#traffic.sweep(), this.#rules.traffic.sweepMs).unref();
+    this.#sweep = setInterval(() => {
+      const now = performance.now();
+      this.#traffic.sweep(now);
+      this.#waiting.sweep(now, this.#rules.traffic);
+    }, this.#rules.traffic.sweepMs).unref();
     return (this.#server.address() as AddressInfo).port;
   }
 
@@ -238,6 +245,7 @@ export class Listener {
     const traffic = this.#traffic.track(request, response, id, clientAddress);
     const underWay = (socket[REQUESTS] ??= []);
     underWay.push(traffic);
+    this.#waiting.busy(socket);
     const { trustedProxies } = this.#rules;
     this.#proxyNotice.look(request, clientAddress, trustedProxies);
     const startedAt = performance.now();
@@ -248,6 +256,7 @@ export class Listener {
     response.once('close', () => {
       underWay.splice(underWay.indexOf(traffic), 1);
       traffic.end();
+      if (underWay.length === 0) this.#waitOn(request, socket, underWay);
       if (counts === undefined) return;
       const status = response.headersSent ? response.statusCode : 499;
       counts.answered(request.method, target, status, performance.now() - startedAt);
@@ -279,6 +288,15 @@ export class Listener {
       log.error({ err: error, request_id: id }, 'request handler threw');
       sendApiError(response, new ApiError('api_error', 'The gateway failed to handle this request.'), id);
     }
+  }
+
+  /** For the next request, as soon as all of the last one has come. */
+  #waitOn(request: IncomingMessage, socket: Socket, underWay: readonly TrackedRequest[]): void {
+    const wait = (): void => {
+      if (underWay.length === 0) this.#waiting.idle(socket);
+    };
+    if (request.complete) wait();
+    else request.once('end', wait);
   }
 
   #refuseMalformed(error: NodeJS.ErrnoException, socket: WithRequests): void {

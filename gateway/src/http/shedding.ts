@@ -9,6 +9,7 @@ export type ShedReason =
   | 'buffered_bytes'
   | 'buffered_bytes_per_person'
   | 'slow_headers'
+  | 'unfinished_headers'
   | 'slow_body'
   | 'slow_reader'
   | 'pipelining';

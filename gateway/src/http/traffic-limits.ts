@@ -21,6 +21,8 @@ export interface TrafficLimits {
   readonly maxInFlightPerPerson: number;
   /** Of one client network, until it is known who asks. May be 0. */
   readonly maxInFlightPerAddress: number;
+  /** Bytes of headers of requests that are not finished, of all connections together. */
+  readonly maxUnfinishedHeaderBytes: number;
   /** On average, after a grace period. May be 0. */
   readonly minBodyBytesPerSecond: number;
   /** From the connection or the end of the last answer's request, until the headers are there. */
@@ -71,6 +73,7 @@ export function trafficLimits(
     maxInFlightPerPerson: limits.max_requests_in_flight_per_person,
     maxInFlightPerAddress: limits.max_requests_in_flight_per_address,
     minBodyBytesPerSecond: limits.min_request_bytes_per_second,
+    maxUnfinishedHeaderBytes: between(16 * MIB, memory / 16, 128 * MIB),
     bodyGraceMs: 10_000,
     headersMs: timeouts.request_headers_ms,
     bodyMs: timeouts.request_body_ms,

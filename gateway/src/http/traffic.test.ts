@@ -4,7 +4,7 @@ import { AddressSet } from './client-address.ts';
 import { contextOf } from './context.ts';
 import { ApiError, sendApiError, unauthenticated } from './errors.ts';
 import type { RequestHandler } from './listener.ts';
-import { listen, rawClient, stopListening } from './testing/listening.ts';
+import { listen, rawClient, stopListening, type RawClient } from './testing/listening.ts';
 
 afterEach(stopListening);
 
@@ -119,6 +119,69 @@ describe('headers that do not come', () => {
     const { port, shed } = await listen(reading, { headersMs: 100 });
     expect(await (await rawClient(port, bytes)).closed).toMatch(/^HTTP\/1.1 408 /);
     expect(shed).toEqual(['slow_headers']);
+  });
+});
+
+describe('what comes between two requests', () => {
+  const GET = 'GET / HTTP/1.1\r\nhost: x\r\n\r\n';
+  const answersIn = (text: string): number => text.split('HTTP/1.1 200').length - 1;
+  const drip = (client: RawClient, bytes: string): void => {
+    const timer = setInterval(() => client.socket.write(bytes), 5);
+    void client.closed.then(() => clearInterval(timer));
+  };
+
+  it.each([
+    ['empty lines without end are no activity', { headersMs: 100 }, '\r\n'],
+    ['nor are headers without end', { headersMs: 100 }, 'a: b\r\n'],
+  ])('%s: the connection is closed', async (_, limits, bytes) => {
+    const { port, shed } = await listen(reading, limits);
+    const client = await rawClient(port, GET);
+    await until(() => answersIn(client.text()) === 1);
+    client.socket.write(bytes.startsWith('a') ? 'GET / HTTP/1.1\r\nhost: x\r\n' : '');
+    drip(client, bytes);
+    await client.closed;
+    expect(shed).toEqual(['slow_headers']);
+  });
+
+  it('a byte now and then is no activity either', async () => {
+    const { port, shed } = await listen(reading, { headersMs: 50, keepAliveMs: 200 });
+    const client = await rawClient(port, GET);
+    await until(() => answersIn(client.text()) === 1);
+    // Too few to be the beginning of something.
+    const timer = setInterval(
+      () => client.socket.bytesWritten < GET.length + 14 && client.socket.write('\r'),
+      40,
+    );
+    await client.closed;
+    clearInterval(timer);
+    expect(['slow_headers', undefined]).toContain(shed[0]);
+  });
+
+  it('an empty line is nothing, and the next request is answered', async () => {
+    const { port, shed } = await listen(reading, { headersMs: 60 });
+    const client = await rawClient(port, GET);
+    for (let asked = 1; asked < 6; asked++) {
+      await until(() => answersIn(client.text()) === asked);
+      client.socket.write('\r\n');
+      await new Promise((go) => setTimeout(go, 100));
+      client.socket.write(GET);
+    }
+    client.socket.destroy();
+    expect(shed).toEqual([]);
+  });
+
+  it('headers that are not finished have a budget of bytes, and the largest go first', async () => {
+    const { port, shed } = await listen(reading, { maxUnfinishedHeaderBytes: 100_000 });
+    const small = await rawClient(port, 'GET / HTTP/1.1\r\nhost: x\r\n');
+    const large: RawClient[] = [];
+    for (let i = 0; i < 4; i++)
+      large.push(await rawClient(port, `GET / HTTP/1.1\r\nhost: x\r\na: ${'x'.repeat(40_000)}`));
+    await Promise.race(large.map(({ closed }) => closed));
+    await until(() => large.filter(({ socket }) => socket.destroyed).length === 2);
+    small.socket.write('\r\n');
+    await until(() => answersIn(small.text()) === 1);
+    expect(shed).toEqual(['unfinished_headers', 'unfinished_headers']);
+    for (const { socket } of [small, ...large]) socket.destroy();
   });
 });
 

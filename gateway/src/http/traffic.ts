@@ -31,9 +31,8 @@ export class Traffic {
     return new TrackedRequest(this, request, response, id, address);
   }
 
-  /** Cuts off clients that neither send nor take what is theirs. To be called about once a second. */
-  sweep(): void {
-    const now = performance.now();
+  /** Cuts off clients that neither send nor take what is theirs. To be called about once a second. @param now `performance.now()` */
+  sweep(now: number): void {
     for (const tracked of this.inFlight) tracked.check(now);
   }
 }

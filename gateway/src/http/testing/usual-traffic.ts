@@ -11,6 +11,7 @@ export const USUAL_TRAFFIC: TrafficLimits = {
   maxInFlightPerPerson: 0,
   maxInFlightPerAddress: 0,
   minBodyBytesPerSecond: 0,
+  maxUnfinishedHeaderBytes: 64 * MIB,
   bodyGraceMs: 10_000,
   headersMs: 20_000,
   bodyMs: 300_000,

@@ -31,7 +31,7 @@ export class RequestMetrics {
     });
     this.#shed = new TallyCounter({
       name: 'claude_gateway_http_shed_total',
-      help: 'Connections and requests that were refused or cut off so that others can be served, by reason: connections, connections_per_address, in_flight_per_address, in_flight_per_person, buffered_bytes, buffered_bytes_per_person, slow_headers, slow_body, slow_reader, pipelining.',
+      help: 'Connections and requests that were refused or cut off so that others can be served, by reason: connections, connections_per_address, in_flight_per_address, in_flight_per_person, buffered_bytes, buffered_bytes_per_person, slow_headers, unfinished_headers, slow_body, slow_reader, pipelining.',
       labelNames: ['reason'],
       registry,
     });
