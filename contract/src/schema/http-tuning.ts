@@ -74,7 +74,17 @@ export const timeoutsSchema = z
     upstream_ttfb_ms: positiveInt()
       .prefault(120_000)
       .describe(
-        "Longest wait for an upstream's response headers, in milliseconds. Streams have no limit after that.",
+        "Longest wait for an upstream's response headers, in milliseconds. An answer that has begun may take any time.",
+      ),
+    upstream_idle_ms: bound()
+      .prefault(300_000)
+      .describe(
+        'How long an upstream that has begun to answer may send nothing, in milliseconds; after it the answer ends with an error. 0 for no limit.',
+      ),
+    upstream_pings_only_ms: bound()
+      .prefault(600_000)
+      .describe(
+        'How long it may send nothing but pings, in milliseconds: it does while a model thinks and does not show it. 0 for no limit.',
       ),
     request_headers_ms: positiveInt()
       .prefault(20_000)

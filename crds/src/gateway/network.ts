@@ -162,7 +162,19 @@ export const timeouts = z
   .strictObject({
     upstreamFirstByte: duration('1s', '24h')
       .default('2m')
-      .describe("Longest wait for an upstream's response headers. Streams have no limit after that."),
+      .describe(
+        "Longest wait for an upstream's response headers. An answer that has begun may take any time.",
+      ),
+    upstreamIdle: duration('0s', '24h')
+      .default('5m')
+      .describe(
+        'How long an upstream that has begun to answer may send nothing; after it the answer ends with an error. 0s for no limit.',
+      ),
+    upstreamPingsOnly: duration('0s', '24h')
+      .default('10m')
+      .describe(
+        'How long it may send nothing but pings: it does while a model thinks and does not show it. 0s for no limit.',
+      ),
     requestHeaders: duration('1s', '24h')
       .default('20s')
       .describe('Longest wait for the headers of a request; after it there is 408.'),

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
+import type { ErrorInside } from './opening.ts';
 import type { Relay } from './relay.ts';
 import type { PreparedRequest } from './upstream.ts';
 
@@ -13,7 +14,7 @@ export interface AttemptFailure {
   readonly headers?: IncomingHttpHeaders;
   /** The error body, when it came whole. */
   readonly body?: Buffer;
-  /** Why there was no response. Its message may name hosts: for the log only. */
+  /** Why there was no response, or none that counts. Its message may name hosts: for the log only. */
   readonly error?: Error;
   /** The upstream had the request and gave no answer: what it did with it can only be guessed. */
   readonly lost: boolean;
@@ -37,12 +38,26 @@ export class TimeToFirstByteError extends Error {
   }
 }
 
-/** An answer that broke off before its first byte is none. */
+/** An answer that broke off before it said anything is none, and neither is one that ends there. */
 export class EmptyAnswerError extends Error {
   override readonly name = 'EmptyAnswerError';
 
-  constructor(cause: Error) {
-    super('the upstream broke off before the first byte of its answer', { cause });
+  constructor(cause?: Error) {
+    super(
+      cause === undefined
+        ? 'the upstream answered with nothing'
+        : 'the upstream broke off before the first byte of its answer',
+      { cause },
+    );
+  }
+}
+
+/** The status said success, and the answer is an error. */
+export class ErrorInsideError extends Error {
+  override readonly name = 'ErrorInsideError';
+
+  constructor(status: number) {
+    super(`the answer (HTTP ${status}) began with an error`);
   }
 }
 
@@ -62,7 +77,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #timer: NodeJS.Timeout | undefined;
   #startedAt = 0;
   #connected = false;
-  #failure: { status: number; headers: IncomingHttpHeaders } | undefined;
+  #head: { status: number; headers: IncomingHttpHeaders } | undefined;
   #chunks: Buffer[] = [];
   #collected = 0;
 
@@ -119,6 +134,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     headers: IncomingHttpHeaders,
   ): void {
     if (status < 200 || this.#state !== 'waiting') return;
+    this.#head = { status, headers };
     if (status < 300) {
       clearTimeout(this.#timer);
       this.#state = 'relaying';
@@ -127,12 +143,14 @@ export class Attempt implements Dispatcher.DispatchHandler {
       return;
     }
     this.#state = 'collecting';
-    this.#failure = { status, headers };
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#state === 'relaying') {
-      this.#relay.data(chunk);
+      const inside = this.#relay.data(chunk);
+      if (inside === undefined) return;
+      this.#withdraw(inside);
+      controller.abort(new Error('the answer is an error'));
       return;
     }
     if (this.#state !== 'collecting') return;
@@ -141,17 +159,21 @@ export class Attempt implements Dispatcher.DispatchHandler {
       this.#chunks.push(chunk);
       return;
     }
-    this.#fail({ ...this.#failure });
+    this.#fail({ ...this.#head });
     controller.abort(new Error('the error body is too long'));
   }
 
   onResponseEnd(): void {
     if (this.#state === 'relaying') {
+      const inside = this.#relay.end();
+      if (inside !== undefined) {
+        this.#withdraw(inside);
+        return;
+      }
       this.#finish();
-      this.#relay.end();
       this.#events.onRelayed();
     } else if (this.#state === 'collecting') {
-      this.#fail({ ...this.#failure, body: Buffer.concat(this.#chunks) });
+      this.#fail({ ...this.#head, body: Buffer.concat(this.#chunks) });
     }
   }
 
@@ -164,15 +186,26 @@ export class Attempt implements Dispatcher.DispatchHandler {
       this.#relay.cut();
       this.#events.onRelayed(error);
     } else if (this.#state === 'collecting') {
-      this.#fail({ ...this.#failure, error });
+      this.#fail({ ...this.#head, error });
     } else if (this.#state === 'waiting') {
       this.#fail({ error });
     }
   }
 
+  /** Nothing of the answer has gone out: as if the error, or nothing at all, had been answered at once. */
+  #withdraw(inside: ErrorInside | 'nothing'): void {
+    this.#relay.withdraw();
+    if (inside === 'nothing') {
+      this.#fail({ ...this.#head, error: new EmptyAnswerError() });
+      return;
+    }
+    const error = new ErrorInsideError(this.#head?.status ?? 200);
+    this.#fail({ ...this.#head, ...inside, error });
+  }
+
   #timeOut(): void {
     const error = new TimeToFirstByteError(this.#ttfbMs);
-    this.#fail({ ...this.#failure, error });
+    this.#fail({ ...this.#head, error });
     this.#controller?.abort(error);
   }
 

@@ -234,7 +234,8 @@ export class Exchange implements FailoverEvents {
     }
     const deps = this.#deps;
     const request = admission?.body === undefined ? call : withBody(call, admission.body);
-    this.#relay = new Relay(this.#response, this.#heartbeat, this.#observer);
+    const { upstream_idle_ms: idleMs = 0, upstream_pings_only_ms: pingsOnlyMs = 0 } = deps.timeouts;
+    this.#relay = new Relay(this.#response, this.#heartbeat, this.#observer, { idleMs, pingsOnlyMs });
     this.#failover = new Failover(
       deps.dispatcher,
       request,

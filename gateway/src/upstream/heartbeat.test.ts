@@ -7,9 +7,14 @@ class Stream implements Silent {
   beatBefore: Silent | undefined;
   beatAfter: Silent | undefined;
   silences = 0;
+  ticks = 0;
 
   onSilence(): void {
     this.silences++;
+  }
+
+  onTick(): void {
+    this.ticks++;
   }
 }
 
@@ -26,6 +31,8 @@ it('calls the streams that are silent, whoever joins and leaves, and stops with 
     await sleep(5);
   }
   expect(streams.map(({ silences }) => silences > 0)).toEqual([false, true, false, false, false]);
+  expect(streams.map(({ ticks }) => ticks > 0)).toEqual([false, true, false, true, false]);
+  expect([heartbeat.ticksOf(100), heartbeat.ticksOf(0)]).toEqual([10, Infinity]);
   heartbeat.add(last);
   while (last.silences === 0) await sleep(5);
   for (const stream of [second, fourth, last]) heartbeat.delete(stream);

@@ -4,6 +4,8 @@ export interface Silent {
   idleTicks: number;
   /** Called when nothing has passed for the whole period. */
   onSilence(): void;
+  /** Called with every tick of the clock; afterwards the stream may have left the list. */
+  onTick(): void;
   /** The list of {@link Heartbeat}; nobody else's. */
   beatBefore: Silent | undefined;
   beatAfter: Silent | undefined;
@@ -27,6 +29,11 @@ export class Heartbeat {
   /** @param periodMs How long a stream may be silent. */
   constructor(periodMs: number) {
     this.#tickMs = periodMs / TICKS;
+  }
+
+  /** @returns how many ticks pass before a time is over, in ms; 0 is for ever. */
+  ticksOf(ms: number): number {
+    return ms === 0 ? Infinity : Math.ceil(ms / this.#tickMs);
   }
 
   /** @param stream Not in the list yet. */
@@ -59,6 +66,7 @@ export class Heartbeat {
         stream.idleTicks = 1;
         stream.onSilence();
       }
+      stream.onTick();
       stream = next;
     }
   }

@@ -77,6 +77,10 @@ export interface InferenceDeps {
   readonly timeouts: {
     /** For each upstream, until its response begins. A response that has begun may take any time. */
     readonly upstream_ttfb_ms: number;
+    /** How long one that has begun may send nothing; 0, the default: for ever. */
+    readonly upstream_idle_ms?: number;
+    /** How long it may send nothing but pings; 0, the default: for ever. */
+    readonly upstream_pings_only_ms?: number;
   };
   /** Absent: everything is admitted and nothing is metered. */
   readonly admission?: AdmissionControl;

@@ -42,7 +42,7 @@ export function network(spec: SpecField): Readonly<Record<string, Content>> {
     return new Part(field, { max: field.at('max'), window_seconds: seconds(field.at('window')) });
   };
   const wait = (
-    name: 'upstreamFirstByte' | 'requestHeaders' | 'requestBody' | 'clientStall' | 'keepAlive',
+    name: keyof ClaudeGatewaySpec['timeouts'],
   ): Content => seconds(spec.at('timeouts').at(name)).as((length) => length * 1000);
   return {
     access_control: spec.at('accessControl').whenSet(
@@ -65,6 +65,8 @@ export function network(spec: SpecField): Readonly<Record<string, Content>> {
     }),
     timeouts: {
       upstream_ttfb_ms: wait('upstreamFirstByte'),
+      upstream_idle_ms: wait('upstreamIdle'),
+      upstream_pings_only_ms: wait('upstreamPingsOnly'),
       request_headers_ms: wait('requestHeaders'),
       request_body_ms: wait('requestBody'),
       client_stall_ms: wait('clientStall'),
