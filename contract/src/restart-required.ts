@@ -12,6 +12,7 @@ const FIXED: Readonly<Record<string, (config: GatewayConfig) => unknown>> = {
   'admin.audit_retention_days': ({ admin }) => admin?.audit_retention_days,
   'admin.spend_retention_months': ({ admin }) => admin?.spend_retention_months,
   'admin.identity_retention_days': ({ admin }) => admin?.identity_retention_days,
+  proxy: ({ proxy }) => proxy,
   metrics: ({ metrics }) => metrics,
   'limits.max_request_header_bytes': ({ limits }) => limits.max_request_header_bytes,
 };

@@ -3,7 +3,7 @@ import type { CustomResource } from './api.ts';
 import { conditions, observedGeneration } from './conditions.ts';
 import { text } from './fields.ts';
 import { identityProviders, session, workloadIdentity } from './gateway/identity.ts';
-import { accessControl, database, listen, publicURL, rateLimits, requestLimits, shutdown, telemetry, timeouts } from './gateway/network.ts'; // prettier-ignore
+import { accessControl, database, listen, proxy, publicURL, rateLimits, requestLimits, shutdown, telemetry, timeouts } from './gateway/network.ts'; // prettier-ignore
 import { autoscaling, httpRoute, image, ingress, monitoring, networkPolicy, podDisruptionBudget, podTemplate, service, serviceAccount } from './gateway/pods.ts'; // prettier-ignore
 import { admin, pricing, retention, spend } from './gateway/spend.ts';
 import { models, upstreams } from './gateway/upstreams.ts';
@@ -56,6 +56,7 @@ const shape = z.strictObject({
   accessControl,
   requestLimits,
   timeouts,
+  proxy,
   rateLimits,
   shutdown,
 });

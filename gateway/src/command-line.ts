@@ -27,6 +27,8 @@ Environment:
   CLAUDE_GATEWAY_LOG_LEVEL        info (default), warn or error; audit events are always written
   CLAUDE_GATEWAY_ALLOW_LOOPBACK   1: identity provider and upstreams may be on this machine (development)
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY   forward proxy for outbound requests
+  CLAUDE_GATEWAY_PROXY_IS_EGRESS_BOUNDARY   1: the proxy resolves the names of all destinations
+  CLAUDE_GATEWAY_IDP_CONNECT_BY_HOSTNAME    1: the proxy resolves those of identity providers with use_proxy
 `;
 
 /** @throws UsageError */

@@ -9,6 +9,7 @@ import { readConfiguration } from './configuration-source.ts';
 import { openStore, type Store } from '@claude-gateway/prisma';
 import { checkNamedFiles } from './named-files.ts';
 import { createAudit } from './observe/audit.ts';
+import type { ProxyOptions } from './net/http-client.ts';
 import { createLog } from './observe/log.ts';
 import { Gateway, storeOptions } from './serve.ts';
 import { keepRequestsYoung } from './young-generation.ts';
@@ -81,11 +82,7 @@ async function serve(configPath: string): Promise<number> {
     configPath,
     env,
     allowLoopback: env['CLAUDE_GATEWAY_ALLOW_LOOPBACK'] === '1',
-    proxy: {
-      httpProxy: env['HTTP_PROXY'] ?? env['http_proxy'] ?? '',
-      httpsProxy: env['HTTPS_PROXY'] ?? env['https_proxy'] ?? '',
-      noProxy: env['NO_PROXY'] ?? env['no_proxy'] ?? '',
-    },
+    proxy: proxyOf(env),
     version,
     log,
     audit: createAudit(output),
@@ -99,6 +96,20 @@ async function serve(configPath: string): Promise<number> {
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => process.exit(130));
   await gateway.stop(signal === 'SIGINT' ? 0 : undefined);
   return 0;
+}
+
+function proxyOf(env: NodeJS.ProcessEnv): ProxyOptions {
+  return {
+    httpProxy: env['HTTP_PROXY'] ?? env['http_proxy'] ?? '',
+    httpsProxy: env['HTTPS_PROXY'] ?? env['https_proxy'] ?? '',
+    noProxy: env['NO_PROXY'] ?? env['no_proxy'] ?? '',
+    ...(isSet(env['CLAUDE_GATEWAY_PROXY_IS_EGRESS_BOUNDARY']) && { resolve: 'proxy' }),
+    ...(isSet(env['CLAUDE_GATEWAY_IDP_CONNECT_BY_HOSTNAME']) && { resolveIdentityProviders: 'proxy' }),
+  };
+}
+
+function isSet(value: string | undefined): boolean {
+  return /^(1|true|yes|on)$/i.test(value?.trim() ?? '');
 }
 
 // `claude-gateway --print-schema | head`: a reader that has seen enough is no failure.

@@ -5,7 +5,7 @@ import { openStore, StoreUnavailableError, type Store } from '@claude-gateway/pr
 import { readConfiguration, type ConfigurationVersion } from './configuration-source.ts';
 import { Listener } from './http/listener.ts';
 import { contentsOf, watchFiles, type FileContents } from './http/watched-files.ts';
-import type { ProxyOptions } from './net/http-client.ts';
+import { outboundProxy, type ProxyOptions } from './net/http-client.ts';
 import type { Audit } from './observe/audit.ts';
 import type { Log } from './observe/log.ts';
 import { createMetrics } from './observe/metrics/metrics.ts';
@@ -103,6 +103,7 @@ export class Gateway {
     audit('config.load', { path: options.configPath, sha256: version.sha256 });
     for (const warning of version.warnings) log.warn({ path: warning.path }, warning.message);
 
+    const proxy = outboundProxy(options.proxy, config, log);
     const clock = (): Date => new Date();
     const store = await openStore({
       ...storeOptions(config, log),
@@ -133,7 +134,7 @@ export class Gateway {
         clock,
         version: options.version,
         allowLoopback: options.allowLoopback,
-        proxy: options.proxy,
+        proxy,
         isDraining: () => listening?.draining ?? false,
         metrics,
       };

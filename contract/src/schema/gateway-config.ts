@@ -6,6 +6,7 @@ import { managedSchema } from './managed.ts';
 import { metricsSchema } from './metrics.ts';
 import { autoIncludeBuiltinModelsSchema, modelsSchema } from './models.ts';
 import { oidcSchema } from './oidc.ts';
+import { proxySchema } from './proxy.ts';
 import { criSchema, loadTestModeSchema } from './reference-only.ts';
 import { sessionSchema, storeSchema } from './session-store.ts';
 import { shutdownSchema } from './shutdown.ts';
@@ -38,6 +39,7 @@ export const sections = {
   access_control: accessControlSchema,
   limits: limitsSchema,
   timeouts: timeoutsSchema,
+  proxy: proxySchema,
   rate_limits: rateLimitsSchema,
   shutdown: shutdownSchema,
   telemetry: telemetrySchema,

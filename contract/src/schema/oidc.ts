@@ -119,9 +119,9 @@ const shape = {
     .optional()
     .describe('Algorithm that id_tokens must be signed with. RS256 when left out.'),
   clock_skew_seconds: numeric(z.int().nonnegative())
-    .optional()
+    .prefault(10)
     .describe(
-      'Tolerated difference of clocks, in seconds, for the times in an id_token. None when left out.',
+      'Tolerated difference of clocks, in seconds, for the times in an id_token; some providers round them up.',
     ),
   additional_authorized_parties: z
     .array(z.string())

@@ -93,7 +93,9 @@ const identityProvider = withRules(
       .enum(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'])
       .default('RS256')
       .describe('Algorithm that id_tokens must be signed with.'),
-    clockSkew: duration('0s', '10m').default('0s').describe('Tolerated difference of clocks.'),
+    clockSkew: duration('0s', '10m')
+      .default('10s')
+      .describe('Tolerated difference of clocks; some providers round times up.'),
     additionalAuthorizedParties: setOf(text(1024), 32)
       .optional()
       .describe('Values of the azp claim to accept besides clientID.'),
@@ -223,7 +225,7 @@ export const session = z
   .strictObject({
     groups: z
       .enum(['All', 'Named'])
-      .default('All')
+      .default('Named')
       .describe(
         'Which of their groups the token of a person or workload names. Named: those alone that a policy, a limit, an upstream or admin names at that moment; a group that is named later counts from the next renewal of the token.',
       ),

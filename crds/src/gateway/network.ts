@@ -195,6 +195,24 @@ export const timeouts = z
   .prefault({})
   .describe('How long to wait.');
 
+export const proxy = z
+  .strictObject({
+    isEgressBoundary: z
+      .boolean()
+      .default(false)
+      .describe(
+        'The proxy is the only way out: it gets the names of destinations and resolves them, and must refuse what resolves to loopback, link-local and cloud metadata addresses.',
+      ),
+    idpConnectByHostname: z
+      .boolean()
+      .default(false)
+      .describe('The same for identity providers alone, with useProxy and https:// only.'),
+  })
+  .prefault({})
+  .describe(
+    'How requests go through the forward proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name in the environment of the pods.',
+  );
+
 const rateLimit = (what: string, max: number, window = '10m') =>
   z
     .strictObject({

@@ -54,7 +54,7 @@ const everything: ClaudeGatewaySpecInput = {
   },
   listen: { host: '::', port: 8443, tls: { secretName: 'pod-tls' }, trustedProxies: ['10.0.0.0/8', '::1'] },
   database: { urlSecretRef: secret('uri'), maxConnections: 10, connectTimeout: '10s', startTimeout: '90s' },
-  session: { groups: 'Named', ttl: '8h', signingKeys: { generated: { rotateEvery: '168h' } } },
+  session: { groups: 'All', ttl: '8h', signingKeys: { generated: { rotateEvery: '168h' } } },
   identityProviders: [
     {
       name: 'default',
@@ -301,11 +301,14 @@ const everything: ClaudeGatewaySpecInput = {
   },
   timeouts: {
     upstreamFirstByte: '90s',
+    upstreamIdle: '4m',
+    upstreamPingsOnly: '15m',
     requestHeaders: '10s',
     requestBody: '2m',
     clientStall: '1m',
     keepAlive: '75s',
   },
+  proxy: { isEgressBoundary: true, idpConnectByHostname: true },
   rateLimits: {
     deviceAuthorization: { max: 60, window: '5m' },
     deviceVerify: { max: 5, window: '1m' },

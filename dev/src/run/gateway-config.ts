@@ -35,6 +35,8 @@ oidc:
 
 session:
   jwt_secret: ${quote(options.secrets.jwtSecret)}
+  # Tokens name the groups that something names, so that they stay short: some ingresses take 8 KiB of headers.
+  groups: named
 
 store:
   postgres_url: ${quote(options.databaseUrl)}

@@ -4,7 +4,7 @@ import { isIP, type Socket } from 'node:net';
 import { hostRefusal } from '@claude-gateway/contract';
 import { buildConnector } from 'undici';
 import { ignoreInterim } from './interim-responses.ts';
-import { compileProxyChoice, type ProxyOptions } from './proxy-choice.ts';
+import { compileProxyChoice, proxyCredentials, type ProxyOptions } from './proxy-choice.ts';
 import { BlockedDestinationError, checkedAddresses, guardedLookup, type GuardOptions } from './ssrf-guard.ts';
 
 export interface ConnectorOptions extends GuardOptions {
@@ -43,6 +43,15 @@ export function createConnector(options: ConnectorOptions): buildConnector.conne
     const proxy = chooseProxy(target.protocol, target.hostname, port);
     if (proxy === null) {
       connect(target, callback);
+      return;
+    }
+    if (options.proxy?.onlyHttps === true && target.protocol !== 'https:') {
+      callback(
+        new BlockedDestinationError(
+          `blocked destination: http://${target.hostname} through a proxy that resolves its name; use https://, or list the host in NO_PROXY`,
+        ),
+        null,
+      );
       return;
     }
     tunnel(proxy, target.hostname, port, options).then(
@@ -84,7 +93,7 @@ async function tunnel(
 /** HTTP CONNECT (RFC 9110 §9.3.6). Messages name the proxy's host only: its URL may hold a password. */
 function openTunnel(proxy: URL, authority: string, timeoutMs: number): Promise<Socket> {
   const request = proxy.protocol === 'https:' ? httpsRequest : httpRequest;
-  const credentials = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
+  const credentials = proxyCredentials(proxy);
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   const connect = request({
     method: 'CONNECT',

@@ -220,10 +220,18 @@ describe('a forward proxy', () => {
     expect(proxy.asked).toEqual([]);
   });
 
-  it('must be an http or https URL', () => {
-    expect(() => createAgent({ allowLoopback: true, proxy: { httpsProxy: 'socks5://proxy:1080' } })).toThrow(
-      /^HTTPS_PROXY: /,
-    );
+  it.each([
+    ['socks5://proxy:1080', 'not a proxy URL'],
+    ['http://user:hunter%zz@proxy:3128', 'a % that begins no escape'],
+    ['http://user:hunter%@proxy:3128', 'a % that begins no escape'],
+    ['http://user:hunter#2@proxy:3128', 'not a proxy URL'],
+    ['http://user:3128/hunter2@proxy:3128', 'more behind host and port'],
+    ['http://user:31?hunter2@proxy:3128', 'more behind host and port'],
+  ])('must be an http or https URL of host and port: %s', (httpsProxy, problem) => {
+    const start = (): unknown => createAgent({ allowLoopback: true, proxy: { httpsProxy } });
+    expect(start).toThrow(/^HTTPS_PROXY: .*%25/);
+    expect(start).toThrow(problem);
+    expect(start).not.toThrow('hunter');
   });
 });
 

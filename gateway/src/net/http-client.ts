@@ -3,6 +3,7 @@ import { createConnector } from './connector.ts';
 import type { ProxyOptions } from './proxy-choice.ts';
 import type { Resolver } from './ssrf-guard.ts';
 
+export { outboundProxy } from './outbound-proxy.ts';
 export type { ProxyOptions } from './proxy-choice.ts';
 
 export interface AgentOptions {

@@ -16,6 +16,10 @@ export interface ProxyOptions {
    * the guarding itself.
    */
   readonly resolve?: 'gateway' | 'proxy';
+  /** The same for identity providers that are asked through the proxy, and of those for https:// alone. */
+  readonly resolveIdentityProviders?: 'proxy';
+  /** Whether `http://` destinations are refused: whoever resolves their names decides who answers. */
+  readonly onlyHttps?: boolean;
 }
 
 /** Picks the proxy for a destination; null means a direct connection. Loopback is never proxied. */
@@ -24,7 +28,8 @@ export type ProxyChoice = (protocol: string, hostname: string, port: number) => 
 /**
  * Compiles proxy settings.
  *
- * @throws Error naming the variable when a proxy is not an `http://` or `https://` URL.
+ * @throws Error naming the variable when a proxy is not an `http://` or `https://` URL of host and port, or its user name
+ *   and password cannot be decoded.
  */
 export function compileProxyChoice(options: ProxyOptions | undefined): ProxyChoice {
   const http = parseProxy(options?.httpProxy, 'HTTP_PROXY');
@@ -42,9 +47,29 @@ function parseProxy(value: string | undefined, variable: string): URL | null {
   const text = value.trim();
   const url = URL.parse(text.includes('://') ? text : `http://${text}`);
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
-    throw new Error(`${variable}: not a proxy URL; write http://host:port`);
+    throw new Error(`${variable}: not a proxy URL; write http://host:port. ${ESCAPES}`);
+  }
+  if (url.pathname !== '/' || url.search !== '' || url.hash !== '') {
+    throw new Error(`${variable}: there is more behind host and port; write http://host:port. ${ESCAPES}`);
+  }
+  try {
+    proxyCredentials(url);
+  } catch {
+    throw new Error(`${variable}: its user name or password holds a % that begins no escape. ${ESCAPES}`);
   }
   return url;
+}
+
+const ESCAPES =
+  'In a user name or password, write % as %25, @ as %40, / as %2F, ? as %3F, # as %23 and : as %3A.';
+
+/**
+ * `user:password` of a proxy; a colon alone where there is neither.
+ *
+ * @throws URIError when they are not percent-encoded.
+ */
+export function proxyCredentials(proxy: URL): string {
+  return `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
 }
 
 function isLoopback(hostname: string): boolean {

@@ -32,8 +32,8 @@ export const ANTHROPIC_BASE_URL = 'https://api.anthropic.com';
 /** The Claude API itself: path, query, body and betas go through as they are. */
 export function createAnthropicUpstream(config: AnthropicConfig, deps: AnthropicDeps): Upstream {
   const name = config.name ?? config.provider;
-  const baseUrl = new URL(config.base_url ?? ANTHROPIC_BASE_URL);
-  const basePath = baseUrl.pathname.replace(/\/+$/, '');
+  const baseUrl = baseUrlOf(config);
+  const basePath = baseUrl.pathname.replace(/\/$/, '');
   const extraHeaders = Object.entries(config.headers ?? {}).map(
     ([name, value]) => [name.toLowerCase(), value] as const,
   );
@@ -61,6 +61,13 @@ export function createAnthropicUpstream(config: AnthropicConfig, deps: Anthropic
     },
     credentialRefused: () => credential.refused(),
   };
+}
+
+/** Many write the path of the API with it, which every request brings along: `/v1` at its end is left out. */
+function baseUrlOf({ base_url: configured = ANTHROPIC_BASE_URL }: AnthropicConfig): URL {
+  const url = new URL(configured);
+  url.pathname = url.pathname.replace(/\/+$/, '').replace(/\/+v1(?:\/+messages)?$/, '');
+  return url;
 }
 
 interface Credential {

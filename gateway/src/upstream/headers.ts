@@ -38,7 +38,7 @@ export function forwardedHeaders(headers: IncomingHttpHeaders, userAgent: string
   for (const name in headers) {
     if (!FORWARDED.has(name) && !SDK_HEADER.test(name)) continue;
     const value = headers[name];
-    if (typeof value === 'string') result.push(name, value);
+    if (typeof value === 'string' && value !== '') result.push(name, value);
   }
   const client = headers['user-agent'];
   result.push('user-agent', client === undefined ? userAgent : `${client} ${userAgent}`);
@@ -50,9 +50,9 @@ export function forwardedHeaders(headers: IncomingHttpHeaders, userAgent: string
 export function addOauthBeta(headers: string[]): void {
   for (let i = 0; i < headers.length; i += 2) {
     if (headers[i] !== 'anthropic-beta') continue;
-    const betas = headers[i + 1] ?? '';
-    if (!betas.split(',').some((beta) => beta.trim() === OAUTH_BETA))
-      headers[i + 1] = `${betas},${OAUTH_BETA}`;
+    const betas = (headers[i + 1] ?? '').split(',').map((beta) => beta.trim());
+    if (!betas.includes(OAUTH_BETA))
+      headers[i + 1] = [...betas.filter((beta) => beta !== ''), OAUTH_BETA].join(',');
     return;
   }
   headers.push('anthropic-beta', OAUTH_BETA);

@@ -97,7 +97,7 @@ it('signs with the first of the keys that the operator made', () => {
       '${file:/etc/claude-gateway/refs/secret/main-signing-keys/k2}',
       '${file:/etc/claude-gateway/refs/secret/main-signing-keys/k1}',
     ],
-    groups: 'all',
+    groups: 'named',
     ttl_hours: 1,
   });
   expect(() => renderConfig(gatewayWith(least), undefined)).toThrow('no signing keys');

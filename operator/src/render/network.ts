@@ -41,9 +41,8 @@ export function network(spec: SpecField): Readonly<Record<string, Content>> {
     const field = rates.at(name);
     return new Part(field, { max: field.at('max'), window_seconds: seconds(field.at('window')) });
   };
-  const wait = (
-    name: keyof ClaudeGatewaySpec['timeouts'],
-  ): Content => seconds(spec.at('timeouts').at(name)).as((length) => length * 1000);
+  const wait = (name: keyof ClaudeGatewaySpec['timeouts']): Content =>
+    seconds(spec.at('timeouts').at(name)).as((length) => length * 1000);
   return {
     access_control: spec.at('accessControl').whenSet(
       (control) =>
@@ -71,6 +70,10 @@ export function network(spec: SpecField): Readonly<Record<string, Content>> {
       request_body_ms: wait('requestBody'),
       client_stall_ms: wait('clientStall'),
       keep_alive_ms: wait('keepAlive'),
+    },
+    proxy: {
+      is_egress_boundary: spec.at('proxy').at('isEgressBoundary'),
+      idp_connect_by_hostname: spec.at('proxy').at('idpConnectByHostname'),
     },
     rate_limits: {
       device_authorization: rate('deviceAuthorization'),

@@ -198,6 +198,13 @@ describe('the way to a provider', () => {
     expect(issuer.logged.filter(({ msg }) => String(msg).includes('oidc.use_proxy'))).toHaveLength(1);
     await (await issuer.provider({ use_proxy: true }, direct)).close();
     expect(issuer.tunnels.at(-1)).toBe('127.0.0.1:443');
+
+    // Its names alone may be the proxy's to resolve; that needs use_proxy, and is said where it is missing.
+    const byName = { ...direct, proxy: { ...direct.proxy, resolveIdentityProviders: 'proxy' as const } };
+    await (await issuer.provider({ use_proxy: true }, byName)).close();
+    expect(issuer.tunnels.at(-1)).toBe('sso.corp.example:443');
+    await expect(issuer.provider({ use_proxy: undefined }, byName)).rejects.toThrow(/ECONNREFUSED/);
+    expect(issuer.logged.some(({ msg }) => String(msg).includes('idp_connect_by_hostname'))).toBe(true);
   });
 
   it('names where the verification page may lead', async () => {

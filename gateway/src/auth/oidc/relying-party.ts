@@ -141,8 +141,12 @@ function proxyFor(
   if (issuer === null) return undefined;
   if (compileProxyChoice(proxy)(issuer.protocol, issuer.hostname, Number(issuer.port)) === null)
     return undefined;
-  if (settings.use_proxy !== undefined) return settings.use_proxy ? proxy : undefined;
+  if (settings.use_proxy === false) return undefined;
   if (proxy.resolve === 'proxy') return proxy;
+  const byName = proxy.resolveIdentityProviders === 'proxy';
+  if (settings.use_proxy === true) return byName ? { ...proxy, resolve: 'proxy', onlyHttps: true } : proxy;
+  if (byName)
+    log.warn('proxy.idp_connect_by_hostname has no effect on this identity provider without use_proxy: true');
   log.info(
     'a forward proxy is set, and the identity provider is asked directly: say which in oidc.use_proxy',
   );
