@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { ClaudeGateway, ManagedSettings, SpendPolicy } from '@claude-gateway/crds';
 import type { Store } from '@claude-gateway/prisma';
 import type { PolicyResource } from './controllers/policies/compiled.ts';
@@ -11,6 +12,15 @@ import {
   type ChildInformer,
   type DataObject,
 } from './controllers/claude-gateway/gather.ts';
+import {
+  BY_GATEWAY,
+  gatewayOfPod,
+  podFacts,
+  PODS,
+  POD_SELECTOR,
+  slimPod,
+  type PodObject,
+} from './controllers/claude-gateway/pods.ts';
 import { GatewayReconciler } from './controllers/claude-gateway/gateway-reconciler.ts';
 import { Databases, type DatabaseTarget } from './controllers/databases.ts';
 import { CLAUDE_GATEWAYS, FIELD_MANAGER, MANAGED_SETTINGS_TYPE, SPEND_POLICIES } from './kinds.ts';
@@ -23,6 +33,7 @@ import {
   source,
   type ControllerLog,
   type ControllerOptions,
+  type Source,
 } from './kube/controller.ts';
 import { reasonOrError } from './kube/errors.ts';
 import type { EventRecorder } from './kube/events.ts';
@@ -89,6 +100,12 @@ export class Scope {
     });
     const secrets = new Informer<DataObject>({ ...common(SECRETS), transform: withoutHelmReleases });
     const configMaps = new Informer<DataObject>(common(CONFIG_MAPS));
+    const pods = new Informer<PodObject>({
+      ...common(PODS),
+      labelSelector: POD_SELECTOR,
+      transform: slimPod,
+      indexes: { [BY_GATEWAY]: gatewayOfPod },
+    });
     const managed = { labelSelector: `${MANAGED_BY}=${FIELD_MANAGER}` };
     const optional = new Map<string, OptionalInformer<KubeObject>>();
     const childInformers = new Map<string, ChildInformer & { stop(): Promise<void> }>();
@@ -142,6 +159,7 @@ export class Scope {
         gateways,
         secrets,
         configMaps,
+        pods,
         children: childInformers,
         present: (plural) => optional.get(plural)?.present ?? true,
       },
@@ -205,6 +223,7 @@ export class Scope {
           ...[...childInformers.values()].map((informer) => children(informer, CLAUDE_GATEWAYS)),
           children(configMaps, CLAUDE_GATEWAYS),
           children(secrets, CLAUDE_GATEWAYS),
+          podsOfGateways(pods),
           source(secrets, referring('Secret')),
           source(configMaps, referring('ConfigMap')),
           // How many there are is in the status. And no row may be judged while it is not known who wants it.
@@ -237,6 +256,7 @@ export class Scope {
       managedSettings,
       secrets,
       configMaps,
+      pods,
       ...childInformers.values(),
     ];
     this.#informers = [
@@ -245,6 +265,7 @@ export class Scope {
       managedSettings,
       secrets,
       configMaps,
+      pods,
       ...childInformers.values(),
     ];
   }
@@ -280,6 +301,20 @@ export class Scope {
     await this.#databases.close();
     await Promise.all(this.#informers.map((informer) => informer.stop()));
   }
+}
+
+/** Reconciling does not wait for them: whoever may not watch pods loses what they say, and nothing else. */
+function podsOfGateways(pods: Informer<PodObject>): Source {
+  const changed = (pod: PodObject, before: PodObject): boolean =>
+    !isDeepStrictEqual(podFacts(pod), podFacts(before));
+  return {
+    ...source(pods, gatewayOfPod, { when: changed }),
+    start: () => {
+      void pods.start();
+      return Promise.resolve();
+    },
+    synced: () => true,
+  };
 }
 
 /** Helm keeps whole releases in Secrets: a megabyte each that nobody refers to. */

@@ -25,7 +25,7 @@ const WHERE_GATEWAYS_ARE: Readonly<Record<string, string>> = {
   '/services': OWN,
   '/serviceaccounts': OWN,
   '/secrets': 'create get list patch watch',
-  '/pods': 'get list',
+  '/pods': 'get list watch',
   'apps/deployments': OWN,
   'autoscaling/horizontalpodautoscalers': OWN,
   'policy/poddisruptionbudgets': OWN,

@@ -63,6 +63,7 @@ const PATHS: Readonly<Record<string, string>> = {
   Secret: '/api/v1/namespaces/NS/secrets',
   Service: '/api/v1/namespaces/NS/services',
   ServiceAccount: '/api/v1/namespaces/NS/serviceaccounts',
+  Pod: '/api/v1/namespaces/NS/pods',
   Deployment: '/apis/apps/v1/namespaces/NS/deployments',
   Ingress: '/apis/networking.k8s.io/v1/namespaces/NS/ingresses',
   NetworkPolicy: '/apis/networking.k8s.io/v1/namespaces/NS/networkpolicies',

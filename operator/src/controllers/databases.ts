@@ -153,6 +153,11 @@ export class Databases {
     return [...(this.#byGateway.get(gateway)?.gateways ?? [])];
   }
 
+  /** These pods of a gateway are ready: who of them the database does not hear of, enforces nothing for certain. */
+  async setReadyPods(gateway: string, names: readonly string[]): Promise<void> {
+    await this.of(gateway)?.setReadyPods(gateway, names);
+  }
+
   /** The gateway is gone, or has another database now. */
   async detach(gateway: string): Promise<void> {
     this.#problems.delete(gateway);

@@ -24,6 +24,8 @@ export function gatewayContainer(
     image,
     ...(spec.image?.pullPolicy !== undefined && { imagePullPolicy: spec.image.pullPolicy }),
     args: ['--config', `${CONFIG_DIRECTORY}/${CONFIG_KEY}`],
+    // Why a start failed is its last line, and stands in the status of the gateway.
+    terminationMessagePolicy: 'FallbackToLogsOnError',
     ports: [
       { name: HTTP_PORT, containerPort: listen.port, protocol: 'TCP' },
       { name: 'metrics', containerPort: metricsPortOf(gateway), protocol: 'TCP' },

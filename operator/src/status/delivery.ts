@@ -50,6 +50,13 @@ export function deliveryCondition<K extends PolicyKind>(
       `The database cannot be used, so it is not known who runs it. ${each.join('; ')}`,
     );
   }
+  const silent = gateways.flatMap(({ silent: names }) => names);
+  if (silent.length > 0)
+    return say(
+      'ReplicasSilent',
+      `${counted(silent.length, 'pod')} ${silent.length === 1 ? 'is' : 'are'} ready, and the database has not heard of ${silent.length === 1 ? 'it' : 'them'} for some seconds: ${listed(silent)}. ` +
+        'What they know of policies may be old. See their logs, and whether they reach the database.',
+    );
   const progress = gateways.map((gateway) => {
     const where = gateways.length === 1 ? '' : ` of ${gateway.name}`;
     const revision = gateway.revision === undefined ? 'this version' : `revision ${gateway.revision}`;

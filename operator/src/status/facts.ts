@@ -47,6 +47,8 @@ export interface OnGateway {
   readonly revision: bigint | undefined;
   /** Live replicas, and the revision that each one runs. */
   readonly replicas: readonly { readonly policyRevision: bigint }[];
+  /** Names of ready pods that the database has not heard of for some seconds. */
+  readonly silent: readonly string[];
   /** The gateway's own spec never made sense, so there is nobody who could run the policy. */
   readonly notAccepted: boolean;
   /** Why the rows could not be written or read, for people. */
@@ -102,6 +104,14 @@ export interface DeploymentFacts {
   }[];
 }
 
+/** One pod of a gateway that is not on its way out. */
+export interface PodFacts {
+  readonly name: string;
+  readonly ready: boolean;
+  /** Why it does not become ready, for people; undefined while it is simply starting. */
+  readonly problem: string | undefined;
+}
+
 /** A child that the API server does not take. */
 export interface RefusedChild {
   readonly kind: string;
@@ -118,6 +128,7 @@ export interface GatewayFacts {
   /** References that lead nowhere. */
   readonly missing: readonly Reference[];
   readonly deployment: DeploymentFacts | undefined;
+  readonly pods: readonly PodFacts[];
   /** Message of the ForeignObjectError, when another's object has the name of a child. */
   readonly foreign: string | undefined;
   readonly refused: readonly RefusedChild[];

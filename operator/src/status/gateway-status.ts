@@ -78,13 +78,15 @@ function acceptedCondition(
 }
 
 function readyCondition(
-  { gateway, deployment, database, selector }: GatewayFacts,
+  facts: GatewayFacts,
   accepted: ConditionInput,
   before: readonly Condition[],
   generation: number | undefined,
 ): ConditionInput {
   const say = (reason: Reason<'ClaudeGateway', 'Ready'>, message: string): ConditionInput =>
     condition('ClaudeGateway', 'Ready', reason, message, generation);
+  const { gateway, deployment, database, selector } = facts;
+  const describePods = `kubectl describe pods --namespace ${gateway.metadata.namespace ?? ''} --selector ${selector}`;
   if (deployment === undefined) {
     if (accepted.status !== 'True')
       return say('NotAccepted', 'There are no pods, since the spec is not accepted.');
@@ -111,19 +113,21 @@ function readyCondition(
   const updated = deployment.updatedReplicas >= needed && deployment.replicas === deployment.updatedReplicas;
   if (current && enough && updated) return say('Ready', `${pods}.`);
   const failed = failureOf(deployment);
-  if (failed !== undefined) return say(failed.reason, `${pods}. ${failed.message}`);
+  const troubles = [...new Set(facts.pods.flatMap(({ problem }) => problem ?? []))];
+  const why = [...(failed === undefined ? [] : [failed.message]), ...troubles].join('; ');
+  if (enough && why !== '')
+    return say(
+      'RolloutStuck',
+      `${pods} and serve on, but pods of the present version do not start: ${why}. Correct the spec, or what they need; ${describePods}`,
+    );
+  if (failed !== undefined) return say(failed.reason, `${pods}. ${why}`);
   // It serves as well as before while pods are replaced one after the other.
   if (enough && isTrue(before, 'Ready'))
-    return say('Ready', `${pods}; ${deployment.updatedReplicas} of them run the present version.`);
-  if (!current || !updated)
-    return say(
-      'RolloutInProgress',
-      `${pods}; ${deployment.updatedReplicas} of them run the present version.`,
-    );
-  return say(
-    'NotEnoughReplicas',
-    `${pods}. See what keeps the others: kubectl describe pods --namespace ${gateway.metadata.namespace ?? ''} --selector ${selector}`,
-  );
+    return say('PodsStarting', `${pods}; ${deployment.updatedReplicas} of them run the present version.`);
+  if (troubles.length > 0) return say('NotEnoughReplicas', `${pods}: ${why}. See ${describePods}`);
+  if (deployment.readyReplicas > 0 && isTrue(before, 'Ready'))
+    return say('PodsStarting', `${pods}; the others are starting.`);
+  return say('RolloutInProgress', `${pods}; ${deployment.updatedReplicas} of them run the present version.`);
 }
 
 /** What the Deployment itself says has gone wrong. */

@@ -40,6 +40,7 @@ const main = (revision: bigint | undefined, ...revisions: bigint[]) => ({
   name: 'main',
   revision,
   replicas: revisions.map((policyRevision) => ({ policyRevision })),
+  silent: [] as readonly string[],
   notAccepted: false,
   problem: undefined as string | undefined,
 });
@@ -393,6 +394,7 @@ describe('the status of a gateway', () => {
     missing: [],
     foreign: undefined,
     refused: [],
+    pods: [],
     deployment: deployment(),
     database: {
       problem: undefined,
@@ -412,6 +414,7 @@ describe('the status of a gateway', () => {
     selector: 'app.kubernetes.io/instance=one',
     ...more,
   });
+  const broken = { name: 'one-x', ready: false, problem: 'its image cannot be pulled' };
   const away = { problem: 'db:5432 does not answer', revision: undefined, replicas: [] };
 
   it('says how many pods are ready, what they run, and where', () => {
@@ -504,10 +507,24 @@ describe('the status of a gateway', () => {
     ],
     [
       'pods that do not come up',
-      { deployment: deployment({ readyReplicas: 1 }) },
+      { deployment: deployment({ readyReplicas: 1 }), pods: [broken] },
       'False',
       'NotEnoughReplicas',
-      /1 of 3 pods are ready.*kubectl describe pods/,
+      /1 of 3 pods are ready: its image cannot be pulled.*kubectl describe pods/,
+    ],
+    [
+      'pods that are starting',
+      { deployment: deployment({ readyReplicas: 1 }) },
+      'False',
+      'RolloutInProgress',
+      /1 of 3 pods are ready/,
+    ],
+    [
+      'new pods that do not start',
+      { deployment: deployment({ replicas: 4, updatedReplicas: 1 }), pods: [broken] },
+      'True',
+      'RolloutStuck',
+      /3 of 3 pods are ready and serve on, but .*its image cannot be pulled/,
     ],
     [
       'a quota',
@@ -539,8 +556,8 @@ describe('the status of a gateway', () => {
           ],
         }),
       },
-      'False',
-      'ProgressDeadlineExceeded',
+      'True',
+      'RolloutStuck',
       /timed out/,
     ],
   ])('is ready or not: %s', (_, more, is, reason, message) => {
@@ -564,9 +581,12 @@ describe('the status of a gateway', () => {
       '3 of 10 pods are ready.',
     ]);
     const few = { ...growing, readyReplicas: 2 };
-    expect(said(gatewayStatus(facts({ gateway: scaled, deployment: few }), [], NOW), 'Ready')[1]).toBe(
-      'NotEnoughReplicas',
-    );
+    const ready = gatewayStatus(facts(), [], NOW).conditions ?? [];
+    expect(said(gatewayStatus(facts({ gateway: scaled, deployment: few }), ready, NOW), 'Ready')).toEqual([
+      'True',
+      'PodsStarting',
+      '2 of 10 pods are ready; the others are starting.',
+    ]);
   });
 
   it('says the same of a quota however often it is run into', () => {
@@ -606,7 +626,7 @@ describe('the status of a gateway', () => {
     );
     expect(said(rolling, 'Ready')).toEqual([
       'True',
-      'Ready',
+      'PodsStarting',
       '3 of 3 pods are ready; 1 of them run the present version.',
     ]);
   });

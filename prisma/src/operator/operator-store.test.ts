@@ -24,9 +24,10 @@ describe.each(POSTGRES_VERSIONS)('what the operator sees on PostgreSQL %i', (ver
       await store.ledger.heartbeat({ ...beat, replicaId: b, name: 'pod-b', policyRevision: 2n });
       await store.ledger.heartbeat({ ...beat, replicaId: gone, name: 'pod-c', ttlMs: -1 });
       const seenAt = expect.any(Date);
+      const silentMs = expect.any(Number);
       expect(await store.policies.replicas()).toEqual([
-        { id: a, policyRevision: 3n, version: '1.2.3', seenAt },
-        { id: b, policyRevision: 2n, version: null, seenAt },
+        { id: a, name: 'pod-a', silentMs, policyRevision: 3n, version: '1.2.3', seenAt },
+        { id: b, name: 'pod-b', silentMs, policyRevision: 2n, version: null, seenAt },
       ]);
       const [before] = await store.policies.replicas();
       await store.ledger.heartbeat({
@@ -50,7 +51,9 @@ describe.each(POSTGRES_VERSIONS)('what the operator sees on PostgreSQL %i', (ver
         url,
       );
       const seenAt = expect.any(Date);
-      expect(await store.policies.replicas()).toEqual([{ id, policyRevision: 1n, version: null, seenAt }]);
+      expect(await store.policies.replicas()).toEqual([
+        { id, name: 'old', silentMs: 0, policyRevision: 1n, version: null, seenAt },
+      ]);
     });
   });
 

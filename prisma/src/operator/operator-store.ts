@@ -10,7 +10,9 @@ import type { LiveReplica, OperatorPolicyStore, OwnedRows } from './types.ts';
 
 /** Versions of the gateway that do not tell when they were seen say at least when they started. */
 const REPLICAS = `
-  SELECT id, policy_revision::text, version, coalesce(seen_at, started_at) AS seen_at FROM ${SCHEMA}.replicas
+  SELECT id, name, policy_revision::text, version, coalesce(seen_at, started_at) AS seen_at,
+         coalesce(extract(epoch FROM clock_timestamp() - seen_at) * 1000, 0)::float8 AS silent_ms
+    FROM ${SCHEMA}.replicas
    WHERE expires_at >= clock_timestamp() ORDER BY name, id`;
 
 /**
@@ -60,12 +62,16 @@ export class PostgresOperatorPolicyStore implements OperatorPolicyStore {
   async replicas(): Promise<readonly LiveReplica[]> {
     const rows = await this.#database.query<{
       id: string;
+      name: string;
+      silent_ms: number;
       policy_revision: string;
       version: string | null;
       seen_at: Date;
     }>(REPLICAS);
-    return rows.map(({ id, policy_revision, version, seen_at }) => ({
+    return rows.map(({ id, name, policy_revision, version, seen_at, silent_ms }) => ({
       id,
+      name,
+      silentMs: silent_ms,
       policyRevision: BigInt(policy_revision),
       version,
       seenAt: seen_at,

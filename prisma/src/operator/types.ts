@@ -15,6 +15,10 @@ export interface OwnedRows {
 /** A gateway that is up. */
 export interface LiveReplica {
   readonly id: string;
+  /** Its host: in a cluster, the name of its pod. */
+  readonly name: string;
+  /** Since its last heartbeat, in ms, by the clock of the database; 0 when it does not tell. */
+  readonly silentMs: number;
   /** The revision that it enforces. */
   readonly policyRevision: bigint;
   /** Of the program; null when it does not tell. */

@@ -76,10 +76,10 @@
     {{- end }}
   verbs: [patch]
 {{- end }}
-# Why a rollout stands still.
+# Which pods are ready, and why a rollout stands still.
 - apiGroups: ['']
   resources: [pods]
-  verbs: [get, list]
+  verbs: [get, list, watch]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]

@@ -32,6 +32,7 @@ import { transitions } from '../../status/transitions.ts';
 import type { Databases, DatabaseTarget } from '../databases.ts';
 import type { PolicyIndex } from '../policies/policy-index.ts';
 import { childInformer, resolver, type DeploymentObject, type GatewayInformers } from './gather.ts';
+import { BY_GATEWAY, podFacts } from './pods.ts';
 import { refusalOf } from './refusal.ts';
 
 export interface GatewayReconcilerOptions {
@@ -277,18 +278,24 @@ export class GatewayReconciler {
       readonly deployment: DeploymentObject | undefined;
     },
   ): Promise<void> {
-    const { index, databases, applier, events, now } = this.#options;
+    const { index, informers, databases, applier, events, now } = this.#options;
     const key = keyOf(gateway);
     const database = databases.of(key);
     const policies = index.policiesOf(gateway);
     const before = gateway.status?.conditions ?? [];
     const { foreign, refused, deployment, problems, missing, signingKeys } = made;
+    const pods = informers.pods.byIndex(BY_GATEWAY, key).flatMap((pod) => podFacts(pod) ?? []);
+    await databases.setReadyPods(
+      key,
+      isNamedAfterPod(gateway) ? pods.filter(({ ready }) => ready).map(({ name }) => name) : [],
+    );
     const facts: GatewayFacts = {
       gateway,
       problems,
       missing,
       foreign,
       refused,
+      pods,
       deployment: deployment && deploymentFacts(deployment),
       database: {
         problem: databases.problemOf(key),
@@ -345,6 +352,12 @@ export class GatewayReconciler {
     }
     await syncRows(key);
   }
+}
+
+/** Replicas call themselves by the name of their host, which podTemplate may make another than that of the pod. */
+function isNamedAfterPod({ spec: { podTemplate } }: ClaudeGateway): boolean {
+  const { hostNetwork, hostname } = (podTemplate?.spec ?? {}) as { hostNetwork?: boolean; hostname?: string };
+  return hostNetwork !== true && hostname === undefined;
 }
 
 function targetOf({ store }: GatewayConfig): DatabaseTarget {

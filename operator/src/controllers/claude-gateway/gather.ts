@@ -2,6 +2,7 @@ import type { ClaudeGateway } from '@claude-gateway/crds';
 import type { Followed } from '../../kube/controller.ts';
 import type { Informer } from '../../kube/informer.ts';
 import type { KubeObject, ResourceType } from '../../kube/objects.ts';
+import type { PodObject } from './pods.ts';
 import { referencesOf, type Reference, type Resolved } from '../../render/references.ts';
 
 /** The parts of a Secret and of a ConfigMap that references lead to. */
@@ -38,6 +39,7 @@ export interface GatewayInformers {
   readonly gateways: Informer<ClaudeGateway>;
   readonly secrets: Informer<DataObject>;
   readonly configMaps: Informer<DataObject>;
+  readonly pods: Pick<Informer<PodObject>, 'byIndex'>;
   /** By plural, ConfigMaps and Secrets left out. */
   readonly children: ReadonlyMap<string, ChildInformer>;
   /** Whether the API server has a kind that it may not have. */

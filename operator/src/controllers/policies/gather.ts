@@ -40,6 +40,7 @@ export function gather<T extends PolicyResource>(
         name,
         revision: database?.revisionOf(uid, compiled.fingerprint),
         replicas: database?.replicas ?? [],
+        silent: database?.silentPods(key) ?? [],
         notAccepted: databases.isNotAccepted(key),
         problem: databases.problemOf(key),
       };

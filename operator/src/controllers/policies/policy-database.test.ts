@@ -12,6 +12,8 @@ class Store implements OperatorPolicyStore {
   heldUp: Promise<void> = Promise.resolve();
   readonly #owned = new Map<string, OwnedRows>();
 
+  silentMs = 0;
+
   replaceOwned(changes: readonly OwnedRows[]) {
     this.revision += 1n;
     for (const rows of changes) this.#owned.set(rows.owner.uid, rows);
@@ -23,7 +25,14 @@ class Store implements OperatorPolicyStore {
   }
 
   async replicas(): Promise<readonly Replica[]> {
-    const replica = { id: 'main-1', version: '0.1.0', policyRevision: this.revision, seenAt: new Date() };
+    const replica = {
+      id: 'main-1',
+      name: 'main-1',
+      silentMs: this.silentMs,
+      version: '0.1.0',
+      policyRevision: this.revision,
+      seenAt: new Date(),
+    };
     await this.heldUp;
     return [replica];
   }
@@ -74,5 +83,29 @@ describe('a database of policies', () => {
     letThrough();
     await refreshed;
     expect(open.replicas[0]?.policyRevision).toBe(2n);
+  });
+
+  it('tells of ready pods that fell silent, or were never heard of, and of their return', async () => {
+    const store = new Store();
+    const open = (database = new PolicyDatabase({
+      store,
+      name: 'test',
+      subjects: () => ({ groups: [], users: [] }),
+      onChange: () => undefined,
+      log: { info: () => undefined, warn: () => undefined, error: () => undefined },
+    }));
+    await open.setReadyPods('claude/main', ['main-1', 'main-2']);
+    expect(open.silentPods('claude/main')).toEqual(['main-2']);
+    expect(open.silentPods('claude/other')).toEqual([]);
+    expect(open.replicas).toHaveLength(1);
+    store.silentMs = 20_000;
+    await open.refresh();
+    expect(open.silentPods('claude/main')).toEqual(['main-1', 'main-2']);
+    // Nobody counts it among those that enforce.
+    expect(open.replicas).toHaveLength(0);
+    store.silentMs = 100;
+    await open.setReadyPods('claude/main', ['main-1']);
+    await open.refresh();
+    expect(open.silentPods('claude/main')).toEqual([]);
   });
 });

@@ -35,6 +35,10 @@ export interface PolicyDatabaseOptions {
 
 /** How long replicas are watched closely after a change, in ms; a replica that needs longer is not coming soon. */
 const FOLLOW_FOR_MS = 30_000;
+/** How often it is looked who has been heard of, in ms. */
+const LISTEN_MS = 5_000;
+/** Two heartbeats that did not come, and some, in ms. */
+const MAX_SILENCE_MS = 15_000;
 
 /**
  * The rows of custom resources in one database: written where they differ from what is wanted, and read back to see who
@@ -53,6 +57,8 @@ export class PolicyDatabase {
   readonly #assumed = new Set<string>();
   #revision: bigint | undefined;
   #replicas: readonly Replica[] = [];
+  /** Names of the ready pods, by the key of their gateway. */
+  readonly #readyPods = new Map<string, readonly string[]>();
   /** How often replicas were asked for, and which of these times #replicas is from. */
   #askedForReplicas = 0;
   #replicasOf = 0;
@@ -65,12 +71,14 @@ export class PolicyDatabase {
   #turn: Promise<unknown> = Promise.resolve();
   #following: Promise<void> | undefined;
   readonly #refreshing: Promise<void>;
+  readonly #listening: Promise<void>;
 
   constructor(options: PolicyDatabaseOptions) {
     this.#options = options;
     this.name = options.name;
     this.#now = options.now ?? (() => new Date());
     this.#refreshing = this.#refreshForever();
+    this.#listening = this.#listenForever();
   }
 
   /** Why the database cannot be read or written at the moment, for people. */
@@ -88,8 +96,30 @@ export class PolicyDatabase {
     return this.#revision;
   }
 
+  /** Those that were heard of lately; of those that were not, the ones that have a ready pod are told by {@link silentPods}. */
   get replicas(): readonly Replica[] {
-    return this.#replicas;
+    return this.#replicas.filter(isHeard);
+  }
+
+  /** Ready pods of a gateway that have not been heard of for some seconds. */
+  silentPods(gateway: string): readonly string[] {
+    const heard = new Set(this.replicas.map(({ name }) => name));
+    return (this.#readyPods.get(gateway) ?? []).filter((name) => !heard.has(name));
+  }
+
+  /** A pod that has just become ready is looked for first, so that it does not count as silent for that long. */
+  async setReadyPods(gateway: string, names: readonly string[]): Promise<void> {
+    const known = new Set(this.#readyPods.get(gateway));
+    if (names.some((name) => !known.has(name))) {
+      try {
+        await this.#readReplicas();
+      } catch {
+        // The refresh tells of it.
+        return;
+      }
+    }
+    this.#readyPods.set(gateway, names);
+    this.#announce();
   }
 
   /** Whether there are rows of this owner; undefined as long as it is not known. */
@@ -192,7 +222,12 @@ export class PolicyDatabase {
 
   async close(): Promise<void> {
     this.#abort.abort();
-    await Promise.all([this.#refreshing, this.#following, this.#turn.catch(() => undefined)]);
+    await Promise.all([
+      this.#refreshing,
+      this.#listening,
+      this.#following,
+      this.#turn.catch(() => undefined),
+    ]);
   }
 
   async #readOwned(): Promise<Owned> {
@@ -238,6 +273,21 @@ export class PolicyDatabase {
     if (problem === undefined) log.info({ database: this.name }, 'the database answers again');
     else log.warn({ database: this.name }, `the policies in the database cannot be read: ${problem}`);
     onChange('all');
+  }
+
+  /** Who falls silent is to be told within seconds, and not with the next refresh. */
+  async #listenForever(): Promise<void> {
+    const { interval = 30_000 } = this.#options;
+    const { signal } = this.#abort;
+    while (!signal.aborted) {
+      await sleep(Math.min(interval, LISTEN_MS), undefined, { signal }).catch(() => undefined);
+      if (signal.aborted || this.#problem !== undefined || !this.known) continue;
+      await this.#readReplicas().then(
+        () => this.#announce(),
+        // The refresh tells of it.
+        () => undefined,
+      );
+    }
   }
 
   /** Asks the replicas for their revision until all of them have the present one. */
@@ -287,7 +337,9 @@ export class PolicyDatabase {
   /** All that a policy's status may say of this database. */
   #projection(uid: string): string {
     const revision = this.#revisions.get(uid) ?? 0n;
-    const current = this.#replicas.filter(({ policyRevision }) => policyRevision >= revision).length;
+    const { replicas } = this;
+    const current = replicas.filter(({ policyRevision }) => policyRevision >= revision).length;
+    const silent = [...this.#readyPods.keys()].flatMap((gateway) => this.silentPods(gateway));
     const spending = this.spendingOf(uid).map((one) => [
       one.spent,
       one.held,
@@ -301,7 +353,7 @@ export class PolicyDatabase {
         : scope.type === 'user' && this.hasSeen({ user: scope.user }),
     );
     return JSON.stringify(
-      [String(revision), current, this.#replicas.length, spending, this.#clients.get(uid), subjects],
+      [String(revision), current, replicas.length, silent, spending, this.#clients.get(uid), subjects],
       (_, value: unknown) => (typeof value === 'bigint' ? `${value}` : value),
     );
   }
@@ -312,6 +364,9 @@ export class PolicyDatabase {
     return result;
   }
 }
+
+/** Replicas are heard of every five seconds; see Liveness in the gateway. */
+const isHeard = ({ silentMs }: Replica): boolean => silentMs < MAX_SILENCE_MS;
 
 /** What is to be written so that `owned` becomes what is wanted. Rows of a policy that does not compile stay as they are. */
 export function changesBetween(

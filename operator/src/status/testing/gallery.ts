@@ -73,6 +73,7 @@ function gateway(
       deployment: pods(2),
       foreign: undefined,
       refused: [],
+      pods: [],
       database: { problem: undefined, revision: 42n, replicas: replicas(42, 41) },
       spendPolicies: 4,
       managedSettings: 3,
@@ -153,7 +154,34 @@ export const GATEWAYS = [
       },
     },
   ),
-  gateway('crashing', {}, { deployment: pods(2, { readyReplicas: 1 }) }),
+  gateway(
+    'crashing',
+    {},
+    {
+      deployment: pods(2, { readyReplicas: 1 }),
+      pods: [
+        { name: 'crashing-1', ready: true, problem: undefined },
+        { name: 'crashing-2', ready: false, problem: 'the gateway runs out of memory' },
+      ],
+    },
+  ),
+  gateway(
+    'stuck',
+    {},
+    {
+      deployment: pods(2, { replicas: 3, updatedReplicas: 1 }),
+      pods: [
+        { name: 'stuck-1', ready: true, problem: undefined },
+        { name: 'stuck-2', ready: true, problem: undefined },
+        {
+          name: 'stuck-3',
+          ready: false,
+          problem:
+            'the gateway exits with code 1: oidc[0].issuer: cannot discover https://corp.okta.example: 404',
+        },
+      ],
+    },
+  ),
   gateway(
     'quota',
     { replicas: 5 },
@@ -189,6 +217,7 @@ const on = (name: string, revision: number | undefined, ...revisions: number[]):
   name,
   revision: revision === undefined ? undefined : BigInt(revision),
   replicas: replicas(...revisions),
+  silent: [],
   notAccepted: false,
   problem: undefined,
 });
@@ -248,6 +277,7 @@ export const POLICIES = [
   }),
   policy('ci', 'ci', {}, [41_250_000n]),
   policy('research-lead', 'research-lead', {}, [93_100_000_000n], { gateways: [on('paused', 41)] }),
+  policy('ci', 'cut-off', {}, [41_250_000n], { gateways: [{ ...on('main', 41, 41), silent: ['main-2'] }] }),
   policy('ci', 'fresh', {}, [], { gateways: [on('main', undefined, 41, 41)] }),
   policy('contractors', 'misspelt', { subject: { kind: 'Group', name: 'eng-contracters' } }, [], {
     seen: false,
