@@ -8,8 +8,9 @@
 #   STORM_SEED      which ones
 #   ATTACK_SECONDS  at most so long for each of the two, 1200 unless set
 #
-# How to read it: the last line is the result. Each line that begins with "seed" says what was tried and what came back. A test that failed is named after
-# the thing that broke; run it again with the seed that was printed. Status 0 is a connection that was closed.
+# How to read it: the last line is the result. Each line that begins with "seed" says what was tried and what came back. A test
+# that failed is named after the thing that broke; run it again with the seed that was printed. Status 0 is a connection that
+# was closed.
 set -uo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
