@@ -90,17 +90,26 @@ async function writeStream(task: AnswerTask): Promise<boolean> {
     return !response.destroyed || afterHangUp-- > 0;
   };
   if (thinking > 0) {
-    emit({
-      type: 'content_block_start',
-      index,
-      content_block: { type: 'thinking', thinking: '', signature: '' },
-    });
+    const isSaid = conduct.silent !== true;
+    if (isSaid) {
+      emit({
+        type: 'content_block_start',
+        index,
+        content_block: { type: 'thinking', thinking: '', signature: '' },
+      });
+    }
     for (const part of inParts(thinking, pieces)) {
       if (!(await mayGoOn())) return false;
       write(main, part);
     }
-    emit({ type: 'content_block_delta', index, delta: { type: 'signature_delta', signature: 'c2lnbmVk' } });
-    emit({ type: 'content_block_stop', index: index++ });
+    if (isSaid) {
+      emit({
+        type: 'content_block_delta',
+        index,
+        delta: { type: 'signature_delta', signature: 'c2lnbmVk' },
+      });
+      emit({ type: 'content_block_stop', index: index++ });
+    }
   }
   for (const work of workOf(task)) {
     if (!(await mayGoOn())) return false;

@@ -12,6 +12,8 @@ export interface Bill {
   readonly number: number;
   /** Of the request; see {@link markerOf}. */
   readonly marker: string;
+  /** What stands before `/v1` in the path of the request, without slashes: which of several upstreams it came for. */
+  readonly upstream: string;
   readonly samplings: BilledSampling[];
   /** Answered in one place only, which costs a tenth more (tokens, not searches). */
   readonly inOnePlace: boolean;

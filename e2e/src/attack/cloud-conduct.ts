@@ -6,6 +6,8 @@ export interface Conduct {
   readonly output?: number;
   /** The first so many of them are thinking that is not shown. */
   readonly hiddenThinking?: number;
+  /** It does not even say that it has begun to think. */
+  readonly silent?: boolean;
   /** Chinese has a token for each character of three bytes, English one for four characters. */
   readonly language?: 'english' | 'chinese';
   /** Web searches that the model would like to do; `max_uses` cuts them. */

@@ -30,7 +30,8 @@ export interface Cloud {
 }
 
 export interface CloudOptions {
-  readonly conductOf: (marker: string, body: AskedBody) => Conduct;
+  /** @param upstream As on the bill. */
+  readonly conductOf: (marker: string, upstream: string) => Conduct;
   /** Written to the socket before everything else that is answered. */
   readonly preamble?: (marker: string) => string;
   readonly headers?: (marker: string) => Record<string, string>;
@@ -41,6 +42,8 @@ export function markerOf(name: string): string {
   return `<<${name}>>`;
 }
 
+/** Several upstreams may be one cloud, each with a name before the path. */
+const PATH = /^(?:\/(\w+))??(\/v1\/messages.*)$/;
 const MARKER = /<<([\w-]+)>>/;
 
 export async function startCloud(options: CloudOptions): Promise<Cloud> {
@@ -60,15 +63,12 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       return;
     }
     const marker = MARKER.exec(text)?.[1] ?? '';
-    if (url.startsWith('/v1/messages/count_tokens')) {
+    const [, upstream = '', path] = PATH.exec(url) ?? [];
+    if (path?.startsWith('/v1/messages/count_tokens') === true) {
       sendJson(response, 200, { input_tokens: countedInput(body) });
       return;
     }
-    if (
-      !url.startsWith('/v1/messages') ||
-      !Number.isInteger(body.max_tokens) ||
-      Number(body.max_tokens) < 1
-    ) {
+    if (path === undefined || !Number.isInteger(body.max_tokens) || Number(body.max_tokens) < 1) {
       sendJson(response, 400, errorOf('invalid_request_error', 'max_tokens: must be a whole number'));
       return;
     }
@@ -87,6 +87,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     const bill: Bill = {
       number: bills.length,
       marker,
+      upstream,
       samplings,
       inOnePlace,
       costOfReading: costOf({ samplings, inOnePlace }),
@@ -98,7 +99,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     byMarker.set(marker, [...(byMarker.get(marker) ?? []), bill]);
     const preamble = options.preamble?.(marker) ?? '';
     if (preamble !== '') response.socket?.write(preamble);
-    const conduct = options.conductOf(marker, body);
+    const conduct = options.conductOf(marker, upstream);
     await writeAnswer({ body, bill, conduct, response, headers: options.headers?.(marker) ?? {} });
   };
 
