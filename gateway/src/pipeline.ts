@@ -222,6 +222,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
       sessions: store.sessions,
       tokens,
       refreshTokens,
+      revocations: store.revocations,
       sealer,
       limits,
       provider: (id) => providers.find((provider) => provider.id === id),

@@ -15,7 +15,7 @@ const OVERLAP_MS = 2 * STATEMENT_TIMEOUT_MS;
 
 /** One row at least, so that we learn the database's time. $1 is that time of the last reading. */
 const READ = `
-  SELECT clock.now, r.session_id, r.expires_at
+  SELECT clock.now, r.session_id, r.expires_at, r.reason
     FROM (SELECT statement_timestamp()::text AS now) clock
     LEFT JOIN ${SCHEMA}.revocations r
       ON r.recorded_at > $1::timestamptz - interval '${OVERLAP_MS} ms' AND r.expires_at > $2`;
@@ -28,7 +28,7 @@ export class PostgresRevocationFeed implements RevocationFeed {
   readonly #database: Database;
   readonly #notifications: Notifications;
   readonly #onEvent: StoreOptions['onEvent'];
-  readonly #expiries = new Map<string, number>();
+  readonly #revoked = new Map<string, { readonly expiry: number; readonly reason: string | undefined }>();
   readonly #closing = new AbortController();
   #cursor = '-infinity';
   #readAt = -Infinity;
@@ -54,7 +54,11 @@ export class PostgresRevocationFeed implements RevocationFeed {
   }
 
   isRevoked(sessionId: string): boolean {
-    return this.#expiries.has(sessionId);
+    return this.#revoked.has(sessionId);
+  }
+
+  reasonOf(sessionId: string): string | undefined {
+    return this.#revoked.get(sessionId)?.reason;
   }
 
   get current(): boolean {
@@ -62,8 +66,8 @@ export class PostgresRevocationFeed implements RevocationFeed {
   }
 
   /** For revocations made by this replica: they hold here before the call that made them returns. */
-  add(sessionId: string, expiresAt: Date): void {
-    this.#expiries.set(sessionId, expiresAt.getTime());
+  add(sessionId: string, expiresAt: Date, reason: string | undefined): void {
+    this.#revoked.set(sessionId, { expiry: expiresAt.getTime(), reason });
   }
 
   async close(): Promise<void> {
@@ -75,11 +79,14 @@ export class PostgresRevocationFeed implements RevocationFeed {
   async #read(): Promise<void> {
     const startedAt = performance.now();
     const cursor = this.#cursor;
-    const rows = await this.#database.query<{ now: string; session_id: string | null; expires_at: Date }>(
-      READ,
-      [cursor, new Date()],
-    );
-    for (const row of rows) if (row.session_id !== null) this.add(row.session_id, row.expires_at);
+    const rows = await this.#database.query<{
+      now: string;
+      session_id: string | null;
+      expires_at: Date;
+      reason: string | null;
+    }>(READ, [cursor, new Date()]);
+    for (const row of rows)
+      if (row.session_id !== null) this.add(row.session_id, row.expires_at, row.reason ?? undefined);
     // Not when somebody has asked for everything meanwhile.
     if (this.#cursor === cursor) this.#cursor = rows[0]?.now ?? cursor;
     this.#readAt = startedAt;
@@ -102,7 +109,7 @@ export class PostgresRevocationFeed implements RevocationFeed {
 
   #prune(): void {
     const now = Date.now();
-    for (const [id, expiry] of this.#expiries) if (expiry < now) this.#expiries.delete(id);
+    for (const [id, { expiry }] of this.#revoked) if (expiry < now) this.#revoked.delete(id);
     this.#prunedAt = performance.now();
   }
 
@@ -113,9 +120,9 @@ export class PostgresRevocationFeed implements RevocationFeed {
     this.#read().catch(() => undefined);
   }
 
-  /** `<session id> <seconds since the epoch>` */
+  /** `<session id> <seconds since the epoch> <reason>`; a previous version gives no reason. */
   #hear(payload: string): void {
-    const [id, seconds] = payload.split(' ');
-    if (id && seconds) this.#expiries.set(id, Number(seconds) * 1000);
+    const [id, seconds, reason] = payload.split(' ');
+    if (id && seconds) this.#revoked.set(id, { expiry: Number(seconds) * 1000, reason });
   }
 }

@@ -5,6 +5,8 @@ import type { Identity, SessionStore } from './types.ts';
 
 const GRACE_MS = 10_000;
 const LEASE_MS = 5_000;
+const LAPTOP = { network: '192.0.2.7', program: 'claude-code' };
+const THIEF = { network: '203.0.113.9', program: 'curl' };
 const claimAt = (ms: number) => ({ now: at(ms), graceMs: GRACE_MS, leaseMs: LEASE_MS });
 
 describe.each(POSTGRES_VERSIONS)('sessions on PostgreSQL %i', (version) => {
@@ -100,23 +102,50 @@ describe.each(POSTGRES_VERSIONS)('sessions on PostgreSQL %i', (version) => {
     expect((await sessions.claimRefresh(next, claimAt(3))).state).toBe('claimed');
   });
 
-  it('revokes the session whose old token comes back after the grace period', async () => {
+  it('calls a token stale that was replaced before the grace period, and ends nothing', async () => {
     const { sessions, revocations } = await postgres.open();
     const { id, token, rotation } = await signedIn(sessions);
     const next = hash();
-    await sessions.rotate(id, rotation(token, next, 0));
-    const moments = Array.from({ length: 5 }, () => sessions.claimRefresh(token, claimAt(GRACE_MS + 1)));
-    for (const claim of await Promise.all(moments)) {
-      expect(claim).toMatchObject({ session: { id, revokedAt: at(GRACE_MS + 1) } });
+    await sessions.rotate(id, { ...rotation(token, next, 0), by: LAPTOP });
+    for (const by of [LAPTOP, { ...LAPTOP, network: '198.51.100.7' }, { ...LAPTOP, program: 'desktop' }]) {
+      const claim = await sessions.claimRefresh(token, { ...claimAt(GRACE_MS + 1), by });
+      expect(claim).toMatchObject({ state: 'stale', session: { id, revokedAt: null } });
+    }
+    expect(revocations.isRevoked(id)).toBe(false);
+    expect((await sessions.claimRefresh(next, claimAt(GRACE_MS + 2))).state).toBe('claimed');
+  });
+
+  it.each([
+    ['within the grace period', 1],
+    ['after it', GRACE_MS + 1],
+  ])('revokes the session whose old token another program brings from elsewhere, %s', async (_when, ms) => {
+    const { sessions, revocations } = await postgres.open();
+    const { id, token, rotation } = await signedIn(sessions);
+    const next = hash();
+    await sessions.rotate(id, { ...rotation(token, next, 0), by: LAPTOP });
+    const claims = Array.from({ length: 5 }, () =>
+      sessions.claimRefresh(token, { ...claimAt(ms), by: THIEF }),
+    );
+    for (const claim of await Promise.all(claims)) {
+      expect(claim).toMatchObject({ session: { id, revokedAt: at(ms) } });
       expect(['reused', 'revoked']).toContain(claim.state);
     }
-    expect(revocations.isRevoked(id)).toBe(true);
-    expect((await sessions.claimRefresh(next, claimAt(GRACE_MS + 2))).state).toBe('revoked');
-    expect((await sessions.claimRefresh(token, claimAt(GRACE_MS + 2))).state).toBe('revoked');
-    expect(await sessions.rotate(id, rotation(next, hash(), GRACE_MS + 3))).toBe(false);
+    expect([revocations.isRevoked(id), revocations.reasonOf(id)]).toEqual([true, 'refresh_token_reused']);
+    expect((await sessions.claimRefresh(next, claimAt(ms + 1))).state).toBe('revoked');
+    expect((await sessions.claimRefresh(token, claimAt(ms + 1))).state).toBe('revoked');
+    expect(await sessions.rotate(id, rotation(next, hash(), ms + 2))).toBe(false);
     expect(
       await postgres.sql('select revoke_reason from claude_gateway.sessions where id = $1', [id]),
     ).toEqual([['refresh_token_reused']]);
+  });
+
+  it('revokes when the owner comes back with what somebody elsewhere has used, although not as the last one', async () => {
+    const { sessions } = await postgres.open();
+    const { id, token, rotation } = await signedIn(sessions);
+    const [second, third] = [hash(), hash()];
+    await sessions.rotate(id, { ...rotation(token, second, 0), by: THIEF });
+    await sessions.rotate(id, { ...rotation(second, third, 1), by: LAPTOP });
+    expect((await sessions.claimRefresh(token, { ...claimAt(2), by: LAPTOP })).state).toBe('reused');
   });
 
   it('rotates each token once, and may be told so twice', async () => {
@@ -166,6 +195,7 @@ describe.each(POSTGRES_VERSIONS)('sessions on PostgreSQL %i', (version) => {
     expect(await a.sessions.revoke(id, 'workload', at(0))).toBe(false);
     expect(a.revocations.isRevoked(id)).toBe(true);
     await expectSoon(() => b.revocations.isRevoked(id));
+    expect(b.revocations.reasonOf(id)).toBe('workload');
   });
 
   it('revokes by any refresh token that the session has or had', async () => {

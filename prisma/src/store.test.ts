@@ -75,8 +75,10 @@ describe.each(POSTGRES_VERSIONS)('a store on PostgreSQL %i', (version) => {
       await store.sessions.revokeByUser({ sub: two }, 'test', new Date());
       await store.sessions.revokeByRefreshToken(tokens[2] ?? hash(), 'test', new Date());
       const [usedTokenHash, newTokenHash] = [tokens[3] ?? hash(), hash()];
-      await store.sessions.rotate(reused, { ...session, usedTokenHash, newTokenHash, now: NOW });
-      await store.sessions.claimRefresh(usedTokenHash, { now: at(2), graceMs: 1, leaseMs: 1 });
+      const by = { network: '192.0.2.7', program: 'claude-code' };
+      const thief = { network: '203.0.113.9', program: 'curl' };
+      await store.sessions.rotate(reused, { ...session, usedTokenHash, newTokenHash, now: NOW, by });
+      await store.sessions.claimRefresh(usedTokenHash, { now: at(2), graceMs: 1, leaseMs: 1, by: thief });
       const stranger = randomUUID();
       await store.sessions.revoke(stranger, 'test', new Date());
       await until(() => heard.length >= 5);

@@ -106,11 +106,21 @@ export type RefreshClaim =
   | { readonly state: 'claimed'; readonly session: Session }
   /** The newest token, and another caller (any replica) holds the claim: ask again in a moment. */
   | { readonly state: 'busy'; readonly session: Session }
-  /** An earlier token that was replaced within the grace period: two processes shared it, or an answer was lost. */
+  /** An earlier token that was replaced within the grace period: processes share it, or an answer was lost. */
   | { readonly state: 'superseded'; readonly session: Session; readonly currentTokenHash: Buffer }
-  /** An earlier token came back after the grace period: the session has been revoked by this very call. */
+  /** An earlier token that was replaced longer ago. The session lives on. */
+  | { readonly state: 'stale'; readonly session: Session }
+  /** An earlier token came back from somewhere else: the session has been revoked by this very call. */
   | { readonly state: 'reused'; readonly session: Session }
   | { readonly state: 'revoked'; readonly session: Session };
+
+/** Who uses a refresh token, as far as that can be seen. */
+export interface TokenUser {
+  /** The network of the client's address. */
+  readonly network: string;
+  /** The name of the client program. */
+  readonly program: string;
+}
 
 export interface SessionStore {
   create(session: {
@@ -119,16 +129,18 @@ export interface SessionStore {
     refreshTokenHash: Buffer | null;
     idpRefreshTokenSealed: Buffer | null;
     now: Date;
+    by?: TokenUser;
   }): Promise<void>;
   /**
    * Looks a refresh token up and, when it is the newest of its session, claims the right to use it: one statement,
    * no lock held afterwards. The claim ends with `rotate`, with `releaseRefresh`, or `leaseMs` after `now` should the
    * caller die, so that the identity provider sees one refresh of a session at a time, whichever replicas are asked.
-   * A token replaced more than `graceMs` ago revokes its session in the same statement.
+   * A replaced token revokes its session in the same statement when both the network and the program of `by` are
+   * others than those that refreshed the session since.
    */
   claimRefresh(
     tokenHash: Buffer,
-    claim: { now: Date; graceMs: number; leaseMs: number },
+    claim: { now: Date; graceMs: number; leaseMs: number; by?: TokenUser },
   ): Promise<RefreshClaim>;
   /** Gives a claim back unused: the identity provider could not be asked. */
   releaseRefresh(sessionId: string): Promise<void>;
@@ -146,6 +158,7 @@ export interface SessionStore {
       identity: Identity;
       idpRefreshTokenSealed: Buffer | null;
       now: Date;
+      by?: TokenUser;
     },
   ): Promise<boolean>;
   /** Revokes one session, and tells every replica. Idempotent. @returns whether it was live. */
@@ -160,6 +173,8 @@ export interface SessionStore {
 export interface RevocationFeed {
   /** Synchronous and allocation-free: asked on every request. */
   isRevoked(sessionId: string): boolean;
+  /** Why: what `revoke` was given. Undefined when it is not revoked, or a previous version revoked it. */
+  reasonOf(sessionId: string): string | undefined;
   /** Whether the feed has been current within the last few seconds (false while Postgres is away). */
   readonly current: boolean;
 }

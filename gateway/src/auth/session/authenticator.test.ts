@@ -11,6 +11,7 @@ const start = Date.UTC(2026, 0, 1);
 
 let now = start;
 let verifications = 0;
+let told = '';
 let revoked: Set<string>;
 let events: Array<[string, Record<string, unknown>]>;
 let tokens: Tokens;
@@ -29,6 +30,7 @@ async function outcome(headers: IncomingHttpHeaders, options?: AuthenticateOptio
     return (await authenticator.authenticate(headers, context, options)).sub;
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
+    told = error.message;
     return `${error.status} ${error.type} ${String(error.headers['x-should-retry'])}`;
   }
 }
@@ -49,7 +51,10 @@ beforeEach(() => {
   tokens = { ...real, verify: (token) => (verifications++, real.verify(token)) };
   authenticator = new Authenticator({
     tokens,
-    revocations: { isRevoked: (sid) => revoked.has(sid) },
+    revocations: {
+      isRevoked: (sid) => revoked.has(sid),
+      reasonOf: (sid) => (revoked.has(sid) ? 'admin' : undefined),
+    },
     audit: (event, fields) => events.push([event, fields]),
     clock: () => new Date(now),
     cacheSize: 8,
@@ -99,6 +104,22 @@ describe('Authenticator', () => {
     now += 1000;
     expect(await outcome({ authorization: `Bearer ${await bearer(alice)}` })).toBe(DENIED);
     expect(events.map(([, fields]) => fields['reason'])).toEqual(['revoked', 'revoked']);
+  });
+
+  it('says why to whoever holds a token of ours, and to nobody else', async () => {
+    const [alice, bob] = [person('alice'), person('bob')];
+    const authorization = `Bearer ${await bearer(alice)}`;
+    revoked.add(alice.sid);
+    await outcome({ authorization });
+    expect(told).toMatch(/^An administrator ended your session\. Run \/login/);
+    const another = `Bearer ${await bearer(bob)}`;
+    now = start + 3_600_000;
+    await outcome({ authorization: another });
+    expect(told).toMatch(/has expired\. Run \/login/);
+    for (const forged of [`${authorization.slice(0, -4)}AAAA`, `${another.slice(0, -4)}AAAA`, 'Bearer x']) {
+      await outcome({ authorization: forged });
+      expect(told).toBe('Sign in again: this session is missing, expired or revoked.');
+    }
   });
 
   it('takes x-api-key only where the caller allows it, and after Authorization', async () => {

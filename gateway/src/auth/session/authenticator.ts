@@ -5,6 +5,7 @@ import { unauthenticated } from '../../http/errors.ts';
 import type { Audit } from '../../observe/audit.ts';
 import type { Principal } from '../../principal.ts';
 import { RecentMap } from '../../recent-map.ts';
+import { EXPIRED, reasonToSignInAgain } from './reasons.ts';
 import { InvalidToken, type Tokens } from './tokens.ts';
 
 /** Tokens remembered per replica, of which those of 15,000 people stay: some 30 MB when full. */
@@ -12,7 +13,7 @@ const DEFAULT_CACHE_SIZE = 30_000;
 
 export interface AuthenticatorOptions {
   readonly tokens: Tokens;
-  readonly revocations: Pick<RevocationFeed, 'isRevoked'>;
+  readonly revocations: Pick<RevocationFeed, 'isRevoked' | 'reasonOf'>;
   readonly audit: Audit;
   readonly clock: () => Date;
   readonly cacheSize?: number;
@@ -69,7 +70,8 @@ export class Authenticator {
 
   #unlessRevoked(principal: Principal, context: Pick<RequestContext, 'id' | 'clientAddress'>): Principal {
     if (this.#options.revocations.isRevoked(principal.sid)) {
-      return this.#deny(context, 'revoked', principal);
+      const why = reasonToSignInAgain(this.#options.revocations.reasonOf(principal.sid));
+      return this.#deny(context, 'revoked', principal, why);
     }
     return principal;
   }
@@ -78,6 +80,8 @@ export class Authenticator {
     context: Pick<RequestContext, 'id' | 'clientAddress'>,
     reason: string,
     holder: { readonly sub?: string; readonly email?: string } = {},
+    // Only whoever holds a token that was ours is told more than that they have to sign in.
+    why = reason === 'expired' && holder.sub !== undefined ? EXPIRED : undefined,
   ): never {
     this.#options.audit('auth.denied', {
       request_id: context.id,
@@ -87,7 +91,7 @@ export class Authenticator {
       email: holder.email,
       client_ip: context.clientAddress,
     });
-    throw unauthenticated();
+    throw unauthenticated(why);
   }
 }
 

@@ -31,7 +31,7 @@ const NOT_YET = {
  * token only if the identity provider gave one: without it there would be nobody to ask whether the person still may.
  */
 export function deviceCodeGrant(deps: DeviceCodeGrantDeps): Grant {
-  return async (form, context) => {
+  return async (form, context, by) => {
     const now = deps.clock();
     const poll = await deps.deviceGrants.poll(digest(form.require('device_code')), now);
     if (poll.state !== 'approved') throw new OAuthError(poll.state, NOT_YET[poll.state]);
@@ -49,6 +49,7 @@ export function deviceCodeGrant(deps: DeviceCodeGrantDeps): Grant {
       refreshTokenHash: refreshToken === undefined ? null : digest(refreshToken),
       idpRefreshTokenSealed,
       now,
+      ...(by && { by }),
     });
     deps.audit('session.mint', {
       request_id: context.id,

@@ -1,3 +1,6 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { TokenUser } from '@claude-gateway/prisma';
+import { clientNetwork } from '../../http/client-address.ts';
 import type { RequestContext } from '../../http/context.ts';
 import { OAuthError } from '../../http/errors.ts';
 import type { Audit } from '../../observe/audit.ts';
@@ -17,7 +20,16 @@ export interface TokenResponse {
 }
 
 /** What one value of `grant_type` does. @throws OAuthError */
-export type Grant = (form: OAuthForm, context: RequestContext) => Promise<TokenResponse>;
+export type Grant = (form: OAuthForm, context: RequestContext, by?: TokenUser) => Promise<TokenResponse>;
+
+/** Longer names of programs are cut: nothing that is compared needs more. */
+const MAX_PROGRAM_CHARACTERS = 64;
+
+/** Who asks: their network, and the name of their program without its version (RFC 9110 §10.1.5). */
+export function tokenUserOf(headers: IncomingHttpHeaders, clientAddress: string): TokenUser {
+  const [program = ''] = (headers['user-agent'] ?? '').split(/[/\s(]/, 1);
+  return { network: clientNetwork(clientAddress), program: program.slice(0, MAX_PROGRAM_CHARACTERS) };
+}
 
 export function tokenResponse(minted: MintedToken): TokenResponse {
   return { access_token: minted.accessToken, token_type: 'Bearer', expires_in: minted.expiresInSeconds };

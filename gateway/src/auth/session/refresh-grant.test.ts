@@ -5,6 +5,7 @@ import { createLog } from '../../observe/log.ts';
 import type { OidcProvider } from '../oidc/provider.ts';
 import { createOidcProvider } from '../oidc/relying-party.ts';
 import { signInAtProvider } from './testing/idp-sign-in.ts';
+import { digest } from '../digest.ts';
 import { SECRET, signIn, startTokenServer, type Answer, type TokenServer } from './testing/token-server.ts';
 import { useStores } from '../../testing/stores.ts';
 
@@ -152,20 +153,83 @@ describe('refresh_token', () => {
     expect((await refresh(answers[0]!.body['refresh_token'], 1)).status).toBe(200);
   });
 
-  it('answers a repeated request within the grace period, and revokes the session after it', async () => {
+  it('leads a process that comes minutes after another one to the same token, and no further than the provider vouched', async () => {
     const first = await begin();
     const second = await refresh(first.body['refresh_token']);
-    offset += 29_000;
-    const repeated = await refresh(first.body['refresh_token'], 1);
-    expect([repeated.status, repeated.body['refresh_token']]).toEqual([200, second.body['refresh_token']]);
-    offset += 2_000;
-    refused(await refresh(first.body['refresh_token']));
+    offset += 20 * 60_000;
+    const other = await refresh(first.body['refresh_token'], 1);
+    expect([other.status, other.body['refresh_token']]).toEqual([200, second.body['refresh_token']]);
+    expect(other.body['expires_in']).toBeLessThanOrEqual(40 * 60);
+    expect(other.body['expires_in']).toBeGreaterThan(30 * 60);
+    // Nearly an hour after the provider was asked: it is asked again, and a disabled account ends here.
+    offset += 38 * 60_000;
+    const third = await refresh(first.body['refresh_token']);
+    expect(third.body).toMatchObject({ expires_in: 3600 });
+    expect(third.body['refresh_token']).not.toBe(second.body['refresh_token']);
+    idp.disableUser('alice');
+    offset += 58 * 60_000;
     refused(await refresh(second.body['refresh_token']));
-    expect((await replicas[0]!.use(second.body['access_token'])).status).toBe(401);
-    expect(replicas[0]!.events).toContainEqual({
-      event: 'session.revoke',
-      fields: expect.objectContaining({ reason: 'refresh_token_reused', sub: 'corp:alice' }),
+    expect((await replicas[0]!.use(third.body['access_token'])).status).toBe(401);
+  });
+
+  it('refuses a token that was replaced long ago, and leaves the session to the process that has the newest', async () => {
+    const first = await begin();
+    const second = await refresh(first.body['refresh_token']);
+    offset += 71 * 60_000;
+    const third = await refresh(second.body['refresh_token'], 1);
+    refused(await refresh(first.body['refresh_token']));
+    expect(replicas[0]!.events.at(-1)).toEqual({
+      event: 'session.refresh',
+      fields: expect.objectContaining({ result: 'denied', reason: 'stale', sub: 'corp:alice' }),
     });
+    expect((await replicas[0]!.use(third.body['access_token'])).status).toBe(200);
+    expect((await refresh(third.body['refresh_token'])).status).toBe(200);
+  });
+
+  it('signs nobody out while eight processes refresh over three lifetimes, each with what it knows', async () => {
+    const first = await begin();
+    // What the client does (2.1.332): each process holds its own copy, all share one store, a refusal adopts what
+    // another has stored, and so does an answer when another has stored something else meanwhile.
+    let stored = first;
+    const held = Array.from({ length: 8 }, () => first);
+    for (let minute = 5; minute <= 200; minute += 5) {
+      offset += 5 * 60_000;
+      // Some have something to send every few minutes, and some hours later.
+      for (const [process, holding] of held.entries()) {
+        if (minute % (5 * (1 + process * 3)) !== 0) continue;
+        const { exp = 0 } = decodeJwt(String(holding.body['access_token']));
+        if (exp * 1000 - clock().getTime() < 300_000) {
+          const answer = await refresh(holding.body['refresh_token'], process % 2);
+          const isMine = stored.body['refresh_token'] === holding.body['refresh_token'];
+          if (answer.status !== 200) refused(answer);
+          else if (isMine) stored = answer;
+          held[process] = stored;
+        }
+        expect((await replicas[0]!.use(held[process]?.body['access_token'])).status).toBe(200);
+      }
+    }
+    expect(replicas.flatMap(({ events }) => events).map(({ event }) => event)).not.toContain(
+      'session.revoke',
+    );
+  });
+
+  it('ends the session when another program brings an old token from another network', async () => {
+    const first = await begin();
+    const form = { grant_type: 'refresh_token', refresh_token: String(first.body['refresh_token']) };
+    const laptop = { 'user-agent': 'claude-code/2.1.332' };
+    const second = await replicas[0]!.post('/oauth/token', form, laptop);
+    // The address cannot be chosen on loopback: somebody else is written into the store instead.
+    await database.store.sessions.claimRefresh(digest(form.refresh_token), {
+      now: clock(),
+      graceMs: 1,
+      leaseMs: 1,
+      by: { network: '203.0.113.9', program: 'curl' },
+    });
+    const denied = await refresh(second.body['refresh_token']);
+    refused(denied);
+    expect(denied.body['error_description']).toMatch(/for your safety.*two places/);
+    const { status, text } = await replicas[0]!.use(second.body['access_token']);
+    expect([status, text]).toEqual([401, expect.stringMatching(/for your safety.*two places/)]);
   });
 
   it('leads an earlier token to the newest one while its own grace lasts', async () => {

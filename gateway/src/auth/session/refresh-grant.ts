@@ -2,8 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import {
   StoreUnavailableError,
   type RefreshClaim,
+  type RevocationFeed,
   type Session,
   type SessionStore,
+  type TokenUser,
 } from '@claude-gateway/prisma';
 import type { RequestContext } from '../../http/context.ts';
 import { OAuthError } from '../../http/errors.ts';
@@ -14,6 +16,7 @@ import { tokenResponse, tokenTooLarge, tryAgain, type Grant, type TokenResponse 
 import type { RefreshTokens } from './refresh-token.ts';
 import { IDP_REFRESH_TOKEN, UnsealError, type Sealer } from './sealer.ts';
 import { holderOf } from './session-holder.ts';
+import { reasonToSignInAgain } from './reasons.ts';
 import { TokenTooLarge, type Tokens } from './tokens.ts';
 import { digest } from '../digest.ts';
 
@@ -21,6 +24,7 @@ export interface RefreshGrantDeps {
   readonly sessions: Pick<SessionStore, 'claimRefresh' | 'releaseRefresh' | 'rotate' | 'revoke'>;
   readonly tokens: Tokens;
   readonly refreshTokens: RefreshTokens;
+  readonly revocations: Pick<RevocationFeed, 'reasonOf'>;
   readonly sealer: Sealer;
   /** The identity provider of a session, unless the configuration no longer has it. */
   readonly provider: (id: string) => Pick<OidcProvider, 'refresh'> | undefined;
@@ -28,8 +32,18 @@ export interface RefreshGrantDeps {
   readonly clock: () => Date;
 }
 
-/** How long a replaced token still works: two processes that share it, or one whose answer was lost. */
-export const GRACE_MS = 30_000;
+/**
+ * How much longer than a bearer token lives a replaced refresh token leads to its successor: a process refreshes with
+ * the token that it read when it got its bearer, some minutes before that expires, or when it next has something to
+ * send.
+ */
+const EXTRA_GRACE_MS = 10 * 60_000;
+
+/** When a bearer token would have less left than this, or than half its usual life, the provider is asked again. */
+const MIN_REMAINING_SECONDS = 600;
+
+/** A process that is told of a successor may find that one replaced too. */
+const MAX_SUCCESSIONS = 5;
 
 /** Longer than an identity provider may take to answer, user info and group look-up included. */
 const LEASE_MS = 60_000;
@@ -43,21 +57,37 @@ const ROTATE_RETRY_MS = [200, 1000, 3000];
 
 /**
  * A client asks for a new bearer token (RFC 6749 §6). The refresh token rotates, and the identity provider is asked
- * every time, so whoever was disabled there is out at the next refresh. See docs/adr/0010 for the grace period and for
- * what happens when several processes do this at once.
+ * every time the token rotates, so whoever was disabled there is out at the next refresh. See docs/adr/0010 for what
+ * happens when several processes do this at once, or one after another.
  */
 export function refreshGrant(deps: RefreshGrantDeps): Grant {
-  return async (form, context) => {
-    const token = form.require('refresh_token');
-    const claim = await claimed(deps, digest(token));
+  return async (form, context, by) => {
+    let token = form.require('refresh_token');
+    let claim = await claimed(deps, digest(token), by);
+    for (let step = 0; claim.state === 'superseded' && step < MAX_SUCCESSIONS; step++) {
+      const current = deps.refreshTokens.currentFrom(token, claim.currentTokenHash);
+      if (current === undefined) throw unreachable(deps, context, claim.session);
+      const remaining = remainingSeconds(deps, claim.session);
+      if (remaining >= Math.min(MIN_REMAINING_SECONDS, deps.tokens.ttlSeconds / 2)) {
+        return answer(deps, context, claim.session, current, remaining);
+      }
+      // What the provider said last has grown old: this caller asks it again, on behalf of all.
+      token = current;
+      claim = await claimed(deps, digest(token), by);
+    }
     switch (claim.state) {
       case 'claimed':
-        return askProvider(deps, context, claim.session, token);
+        return askProvider(deps, context, claim.session, token, by);
       case 'superseded':
-        return answerAgain(deps, context, claim.session, token, claim.currentTokenHash);
       case 'busy':
         audit(deps, context, claim.session, 'unavailable', 'busy');
         throw tryAgain('Another process is refreshing this session; try again.', 1);
+      case 'stale':
+        audit(deps, context, claim.session, 'denied', 'stale');
+        throw signInAgain(
+          'This refresh token was replaced by a newer one, which another Claude Code process of yours has stored. ' +
+            'If this message stays, sign in again.',
+        );
       case 'reused':
         audit(deps, context, claim.session, 'denied', 'reused');
         deps.audit('session.revoke', {
@@ -69,10 +99,13 @@ export function refreshGrant(deps: RefreshGrantDeps): Grant {
           session_id: claim.session.id,
           client_ip: context.clientAddress,
         });
-        throw signInAgain('This refresh token was used before; the session has been revoked.');
+        throw signInAgain(
+          'This refresh token was used before, from another network and by another program; the session was ended ' +
+            'because somebody else may have a copy. Sign in again.',
+        );
       case 'revoked':
         audit(deps, context, claim.session, 'denied', 'revoked');
-        throw signInAgain('This session has been revoked; sign in again.');
+        throw signInAgain(reasonToSignInAgain(deps.revocations.reasonOf(claim.session.id)));
       case 'unknown':
         audit(deps, context, undefined, 'denied', 'unknown');
         throw signInAgain('This refresh token is unknown or expired; sign in again.');
@@ -80,9 +113,14 @@ export function refreshGrant(deps: RefreshGrantDeps): Grant {
   };
 }
 
-async function claimed(deps: RefreshGrantDeps, tokenHash: Buffer): Promise<RefreshClaim> {
+async function claimed(
+  deps: RefreshGrantDeps,
+  tokenHash: Buffer,
+  by: TokenUser | undefined,
+): Promise<RefreshClaim> {
+  const graceMs = deps.tokens.ttlSeconds * 1000 + EXTRA_GRACE_MS;
   for (let poll = 0; ; poll++) {
-    const request = { now: deps.clock(), graceMs: GRACE_MS, leaseMs: LEASE_MS };
+    const request = { now: deps.clock(), graceMs, leaseMs: LEASE_MS, ...(by && { by }) };
     const claim = await deps.sessions.claimRefresh(tokenHash, request);
     if (claim.state !== 'busy' || poll === BUSY_POLLS) return claim;
     await sleep(BUSY_POLL_MS);
@@ -94,6 +132,7 @@ async function askProvider(
   context: RequestContext,
   session: Session,
   token: string,
+  by: TokenUser | undefined,
 ): Promise<TokenResponse> {
   const provider = deps.provider(session.identity.provider);
   const idpRefreshToken = unseal(deps, context, session);
@@ -130,6 +169,7 @@ async function askProvider(
     identity,
     idpRefreshTokenSealed: nextIdpToken,
     now: deps.clock(),
+    ...(by && { by }),
   });
   if (!rotated) {
     audit(deps, context, session, 'denied', 'revoked');
@@ -138,20 +178,19 @@ async function askProvider(
   return answer(deps, context, { ...session, identity }, successor);
 }
 
-/** The provider was asked moments ago; what it said is in the session. */
-async function answerAgain(
-  deps: RefreshGrantDeps,
-  context: RequestContext,
-  session: Session,
-  token: string,
-  currentTokenHash: Buffer,
-): Promise<TokenResponse> {
-  const current = deps.refreshTokens.currentFrom(token, currentTokenHash);
-  if (current !== undefined) return answer(deps, context, session, current);
-  // A replica with another first secret derived it, in the middle of a rotation of secrets. The other process of this
-  // developer has it by now, in the credential file that both read.
+/** Nobody's bearer token outlives what the provider said when it was asked last. */
+function remainingSeconds(deps: RefreshGrantDeps, session: Session): number {
+  const age = Math.max(0, deps.clock().getTime() - session.refreshedAt.getTime());
+  return Math.floor(deps.tokens.ttlSeconds - age / 1000);
+}
+
+/**
+ * A replica with another first secret derived the newest token, in the middle of a rotation of secrets. The other
+ * process of this developer has it by now, in the credential store that both read.
+ */
+function unreachable(deps: RefreshGrantDeps, context: RequestContext, session: Session): OAuthError {
   audit(deps, context, session, 'unavailable', 'secret_rotated');
-  throw tryAgain('This session was refreshed by another process a moment ago; try again.', 1);
+  return tryAgain('This session was refreshed by another process a moment ago; try again.', 1);
 }
 
 async function answer(
@@ -159,8 +198,10 @@ async function answer(
   context: RequestContext,
   session: Session,
   refreshToken: string,
+  ttlSeconds = deps.tokens.ttlSeconds,
 ): Promise<TokenResponse> {
-  const minted = await deps.tokens.mint(holderOf(session.identity, session.id)).catch((error: unknown) => {
+  const holder = holderOf(session.identity, session.id);
+  const minted = await deps.tokens.mint(holder, ttlSeconds).catch((error: unknown) => {
     throw error instanceof TokenTooLarge ? tokenTooLarge(error, context) : error;
   });
   audit(deps, context, session, 'success', undefined, minted.expiresInSeconds);

@@ -4,8 +4,10 @@ import { digest } from '../digest.ts';
 /** Lets secret scanners, and people who find one in a log, see what it is. */
 const PREFIX = 'cgr_';
 
-/** How far a token can be behind the newest of its session within one grace period. */
-const MAX_STEPS = 8;
+/** How far a token can be behind the newest of its session within one grace period: each step is a refresh. */
+const MAX_STEPS = 64;
+/** The same where the secret was rotated on the way: both parts are tried in every combination. */
+const MAX_MIXED_STEPS = 12;
 
 /**
  * Refresh tokens: opaque, 256 bits. The first of a session is random; each successor is a keyed hash of its
@@ -18,7 +20,9 @@ export interface RefreshTokens {
   /**
    * The token whose hash is `currentHash`, found by walking on from an earlier one of its session.
    *
-   * @returns undefined when it cannot be reached: the secrets were rotated in between.
+   * The secret may have been rotated on the way, once.
+   *
+   * @returns undefined when it cannot be reached.
    */
   currentFrom(token: string, currentHash: Buffer): string | undefined;
 }
@@ -38,11 +42,23 @@ export function createRefreshTokens(secrets: readonly string[]): RefreshTokens {
     create: () => PREFIX + randomBytes(32).toString('base64url'),
     successorOf: (token) => derive(first, token),
     currentFrom(token, currentHash) {
-      for (const key of keys) {
-        let candidate = token;
-        for (let step = 0; step < MAX_STEPS; step++) {
+      const walk = (key: Buffer, from: string, steps: number): { found?: string; passed: string[] } => {
+        const passed = [from];
+        for (let candidate = from; passed.length <= steps; passed.push(candidate)) {
           candidate = derive(key, candidate);
-          if (timingSafeEqual(digest(candidate), currentHash)) return candidate;
+          if (timingSafeEqual(digest(candidate), currentHash)) return { found: candidate, passed };
+        }
+        return { passed };
+      };
+      const ways = keys.map((key) => ({ key, ...walk(key, token, MAX_STEPS) }));
+      const direct = ways.find(({ found }) => found !== undefined)?.found;
+      if (direct !== undefined) return direct;
+      // Some steps by an older secret, and then some by the first, as replicas came to know it.
+      for (const { key, passed } of ways) {
+        if (key === first) continue;
+        for (const from of passed.slice(1, MAX_MIXED_STEPS)) {
+          const { found } = walk(first, from, MAX_MIXED_STEPS);
+          if (found !== undefined) return found;
         }
       }
       return undefined;

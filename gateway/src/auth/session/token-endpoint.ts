@@ -2,7 +2,7 @@ import { Router, type RequestHandler } from 'express';
 import { contextOf } from '../../http/context.ts';
 import { OAuthError } from '../../http/errors.ts';
 import { deviceCodeGrant, DEVICE_CODE_GRANT, type DeviceCodeGrantDeps } from './device-code-grant.ts';
-import { auditLimited, tooManyRequests, type Grant } from './grant.ts';
+import { auditLimited, tokenUserOf, tooManyRequests, type Grant } from './grant.ts';
 import { answerOAuthFailure } from './oauth-failure.ts';
 import { oauthFormOf, readOAuthBody } from './oauth-form.ts';
 import { refreshGrant, type RefreshGrantDeps } from './refresh-grant.ts';
@@ -83,7 +83,7 @@ function issueToken(
       auditLimited(deps.audit, context, request.path);
       throw tooManyRequests(wait, type === DEVICE_CODE_GRANT);
     }
-    const answer = await grant(form, context);
+    const answer = await grant(form, context, tokenUserOf(request.headers, context.clientAddress));
     response.set({ 'cache-control': 'no-store', pragma: 'no-cache' }).json(answer);
   };
 }

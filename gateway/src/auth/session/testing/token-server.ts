@@ -82,6 +82,7 @@ export async function startTokenServer(options: TokenServerOptions): Promise<Tok
       tokens,
       refreshTokens: createRefreshTokens(secrets),
       limits: options.limits ?? createSignInLimits(DEFAULT_LIMITS, clock),
+      revocations: store.revocations,
       sealer: createSealer(secrets),
       provider: (id) => (id === 'corp' ? options.provider : undefined),
       audit,
