@@ -19,8 +19,11 @@ export const CLAUDE_GATEWAYS = typeOf(CLAUDE_GATEWAY);
 export const SPEND_POLICIES = typeOf(SPEND_POLICY);
 export const MANAGED_SETTINGS_TYPE = typeOf(MANAGED_SETTINGS);
 
-/** Holds a resource back from deletion until its rows are gone from the databases. */
-export const ROWS_FINALIZER = `${API_GROUP}/rows`;
+/**
+ * Versions before 0.2 held resources back from deletion by it, until their rows were gone from the databases. Nobody else takes it
+ * away, so it is taken off every resource that still has it.
+ */
+export const FORMER_FINALIZER = `${API_GROUP}/rows`;
 /** Owns what the operator applies. */
 export const FIELD_MANAGER = 'claude-gateway-operator';
 /** Where a child keeps the hash of what was applied last. */

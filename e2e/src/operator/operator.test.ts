@@ -186,8 +186,7 @@ describeWithApiServer()('the operator, on a real API server and a real database'
     expect(await amounts()).toEqual([['750'], ['750'], ['750']]);
 
     await namespace.delete('SpendPolicy', 'everybody');
-    await until(async () => !(await namespace.exists('SpendPolicy', 'everybody')));
-    expect(await amounts()).toEqual([[], [], []]);
+    await until(async () => isDeepStrictEqual(await amounts(), [[], [], []]));
   }, 120_000);
 
   it('writes no status anew when another operator takes over', async () => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import { ApiServer } from '@claude-gateway/dev';
 import { KubeClient } from './client.ts';
-import { addFinalizer, removeFinalizer } from './finalizers.ts';
+import { removeFinalizer } from './finalizers.ts';
 import { CONFIG_MAPS, type KubeObject } from './objects.ts';
 import { configOf, describeWithApiServer } from './testing/api-server.ts';
 
@@ -13,7 +13,7 @@ const OURS = 'test.example/rows';
 const THEIRS = 'test.example/theirs';
 const namespace = 'default';
 
-describeWithApiServer()('finalizers', () => {
+describeWithApiServer()('removeFinalizer', () => {
   let server: ApiServer;
   let client: KubeClient;
   let object: ConfigMap;
@@ -36,14 +36,12 @@ describeWithApiServer()('finalizers', () => {
   const get = () => client.get<ConfigMap>(CONFIG_MAPS, namespace, name);
   const edit = (body: object) => client.mergePatch<ConfigMap>(CONFIG_MAPS, namespace, name, body);
   const remove = () => client.delete(CONFIG_MAPS, namespace, name);
-  const add = (to = object) => addFinalizer(client, CONFIG_MAPS, to, OURS);
   const drop = (from = object) => removeFinalizer(client, CONFIG_MAPS, from, OURS);
 
-  it('are added once, hold the object, and let it go', async () => {
-    const added = await add();
-    expect(added?.metadata.finalizers).toEqual([OURS]);
-    const again = await add(added);
-    expect(again?.metadata.resourceVersion).toBe(added?.metadata.resourceVersion);
+  it('lets an object go, and writes nothing where there is nothing to remove', async () => {
+    expect(await drop()).toEqual(object);
+    expect((await get()).metadata.resourceVersion).toBe(object.metadata.resourceVersion);
+    await edit({ metadata: { finalizers: [OURS] } });
     await remove();
     const held = await get();
     expect(held.metadata.deletionTimestamp).toBeDefined();
@@ -51,47 +49,36 @@ describeWithApiServer()('finalizers', () => {
     await expect(get()).rejects.toMatchObject({ kind: 'notFound' });
   });
 
-  it('keep an edit in between, and other finalizers', async () => {
-    await edit({ metadata: { finalizers: [THEIRS] }, data: { edited: '1' } });
-    const added = await add();
-    expect(added?.metadata.finalizers).toEqual([THEIRS, OURS]);
-    expect(added?.data).toEqual({ edited: '1' });
+  it('keeps an edit in between, and other finalizers', async () => {
+    const stale = await edit({ metadata: { finalizers: [THEIRS, OURS] } });
     await edit({ data: { edited: '2' } });
-    const dropped = await drop(added);
+    const dropped = await drop(stale);
     expect(dropped?.metadata.finalizers).toEqual([THEIRS]);
     expect(dropped?.data).toEqual({ edited: '2' });
     await edit({ metadata: { finalizers: null } });
   });
 
-  it('are not added to what is being deleted', async () => {
-    await edit({ metadata: { finalizers: [THEIRS] } });
-    await remove();
-    expect((await add())?.metadata.finalizers).toEqual([THEIRS]);
+  it('leaves a successor of the same name alone', async () => {
+    const stale = await edit({ metadata: { finalizers: [OURS] } });
     await edit({ metadata: { finalizers: null } });
-  });
-
-  it('leave a successor of the same name alone', async () => {
-    await add();
-    const stale = await get();
     await remove();
-    await drop(await get());
     const successor = await client.create<ConfigMap>(CONFIG_MAPS, {
       metadata: { name, namespace, finalizers: [OURS] },
     });
     expect(await drop(stale)).toBeUndefined();
-    expect(await add(object)).toBeUndefined();
     expect(await get()).toEqual(successor);
+    await edit({ metadata: { finalizers: null } });
   });
 
-  it('have nothing to do where the object is gone', async () => {
-    const added = await add();
+  it('has nothing to do where the object is gone', async () => {
+    const stale = await edit({ metadata: { finalizers: [OURS] } });
     await edit({ metadata: { finalizers: null } });
     await remove();
-    expect(await drop(added)).toBeUndefined();
-    expect(await add()).toBeUndefined();
+    expect(await drop(stale)).toBeUndefined();
   });
 
-  it('give up when somebody writes all the time', async () => {
+  it('gives up when somebody writes all the time', async () => {
+    const held = await edit({ metadata: { finalizers: [OURS] } });
     const busy = new Proxy(client, {
       get: (target, field) =>
         field === 'mergePatch'
@@ -101,7 +88,8 @@ describeWithApiServer()('finalizers', () => {
             }
           : (Reflect.get(target, field) as (...args: unknown[]) => unknown).bind(target),
     });
-    await expect(addFinalizer(busy, CONFIG_MAPS, object, OURS)).rejects.toMatchObject({ kind: 'conflict' });
-    expect((await get()).metadata.finalizers).toBeUndefined();
+    await expect(removeFinalizer(busy, CONFIG_MAPS, held, OURS)).rejects.toMatchObject({ kind: 'conflict' });
+    expect((await get()).metadata.finalizers).toEqual([OURS]);
+    await edit({ metadata: { finalizers: null } });
   });
 });

@@ -5,27 +5,6 @@ import type { KubeObject, ResourceType } from './objects.ts';
 const ATTEMPTS = 5;
 
 /**
- * Holds the object back from deletion until removeFinalizer. Does nothing where it has the finalizer, and where it is being
- * deleted already: the server would refuse.
- *
- * @param object as the cache has it; somebody's edit in between is read again, not undone.
- * @returns the object as it is now; undefined when it is gone.
- * @throws KubeError conflict when somebody writes it all the time.
- */
-export async function addFinalizer<T extends KubeObject>(
-  client: KubeClient,
-  type: ResourceType,
-  object: T,
-  finalizer: string,
-): Promise<T | undefined> {
-  return edit(client, type, object, ({ deletionTimestamp, finalizers = [] }) =>
-    deletionTimestamp !== undefined || finalizers.includes(finalizer)
-      ? finalizers
-      : [...finalizers, finalizer],
-  );
-}
-
-/**
  * Lets the object go, as far as this finalizer is concerned.
  *
  * @returns the object as it is now; undefined when it is gone.

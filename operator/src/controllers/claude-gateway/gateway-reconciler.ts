@@ -6,10 +6,10 @@ import type { KubeClient } from '../../kube/client.ts';
 import type { ControllerLog } from '../../kube/controller.ts';
 import type { EventInput, EventRecorder } from '../../kube/events.ts';
 import { isKubeError } from '../../kube/errors.ts';
-import { addFinalizer, removeFinalizer } from '../../kube/finalizers.ts';
+import { removeFinalizer } from '../../kube/finalizers.ts';
 import { keyOf, type KubeObject, type ResourceType } from '../../kube/objects.ts';
 import type { ReconcileResult } from '../../kube/work-queue.ts';
-import { CLAUDE_GATEWAYS, ROWS_FINALIZER } from '../../kinds.ts';
+import { CLAUDE_GATEWAYS, FORMER_FINALIZER } from '../../kinds.ts';
 import { checkConfig, type ConfigFieldProblem } from '../../render/check-config.ts';
 import { renderConfig, type RenderedConfig } from '../../render/gateway-config.ts';
 import { referencesOf, unresolved, type Reference, type Resolved } from '../../render/references.ts';
@@ -59,8 +59,8 @@ interface Plan {
     | undefined;
 }
 
-/** How long a gateway that is being deleted waits for a database that does not answer, in ms. */
-const PATIENCE_MS = 60_000;
+/** For how long it is tried to clear the database of a gateway that is gone, in ms. */
+const CLEARING_MS = 60_000;
 /** When a gateway is looked at although nothing has happened, in ms. */
 const RESYNC_MS = 60_000;
 const FOREIGN_RESYNC_MS = 5_000;
@@ -70,6 +70,10 @@ const REFUSED_RESYNC_MS = 20_000;
 /** Makes the children of a ClaudeGateway, and its database, what its spec says. */
 export class GatewayReconciler {
   readonly #options: GatewayReconcilerOptions;
+  /** Gateways that are gone and whose databases are not cleared yet: since when, in ms. */
+  readonly #goneSince = new Map<string, number>();
+  /** Of the gateways there are, by key. */
+  readonly #uids = new Map<string, string>();
 
   constructor(options: GatewayReconcilerOptions) {
     this.#options = options;
@@ -79,13 +83,14 @@ export class GatewayReconciler {
   async reconcile(key: string): Promise<ReconcileResult | void> {
     const { informers, client, databases, applier } = this.#options;
     const gateway = informers.gateways.get(key);
-    if (gateway === undefined) return databases.detach(key);
-    if (gateway.metadata.deletionTimestamp !== undefined) return this.#letGo(key, gateway);
-    if (gateway.metadata.finalizers?.includes(ROWS_FINALIZER) !== true) {
-      await addFinalizer(client, CLAUDE_GATEWAYS, gateway, ROWS_FINALIZER);
-      // The cache hears of it, and then the rest is done with what the server has.
-      return;
+    if (gateway !== undefined) await removeFinalizer(client, CLAUDE_GATEWAYS, gateway, FORMER_FINALIZER);
+    if (gateway === undefined || gateway.metadata.deletionTimestamp !== undefined) {
+      applier.forget(this.#uids.get(key) ?? '');
+      this.#uids.delete(key);
+      return this.#leave(key);
     }
+    this.#goneSince.delete(key);
+    this.#uids.set(key, gateway.metadata.uid ?? '');
 
     let foreign: string | undefined;
     let signingKeys: SigningKeys | undefined;
@@ -317,40 +322,28 @@ export class GatewayReconciler {
       events.record(CLAUDE_GATEWAYS, gateway, event);
   }
 
-  /** Removes the rows that resources own in its database; its children go by themselves. */
-  async #letGo(key: string, gateway: ClaudeGateway): Promise<ReconcileResult | void> {
-    const { databases, client, applier, events, now } = this.#options;
-    if (gateway.metadata.finalizers?.includes(ROWS_FINALIZER) === true) {
-      try {
-        await this.#clear(key, gateway);
-      } catch (error) {
-        const waited = now().getTime() - Date.parse(gateway.metadata.deletionTimestamp ?? '');
-        if (waited < PATIENCE_MS) throw error;
-        const note = `The rows of its policies stay in its database, which does not answer: ${(error as Error).message}`;
-        events.record(CLAUDE_GATEWAYS, gateway, {
-          type: 'Warning',
-          reason: 'RowsRemain',
-          action: 'Delete',
-          note,
-        });
-      }
-      await removeFinalizer(client, CLAUDE_GATEWAYS, gateway, ROWS_FINALIZER);
+  /**
+   * Removes the rows that resources own in the database of a gateway that is gone, and leaves the database; children go by
+   * themselves. Nobody waits for it: where the database does not answer, or nobody watched when the gateway went, the rows
+   * stay until a gateway of the namespace has this database again.
+   *
+   * @throws StoreUnavailableError, Error as long as another try is worth it.
+   */
+  async #leave(key: string): Promise<void> {
+    const { databases, syncRows, log, now } = this.#options;
+    const since = this.#goneSince.get(key) ?? now().getTime();
+    this.#goneSince.set(key, since);
+    try {
+      await syncRows(key);
+    } catch (error) {
+      if (now().getTime() - since < CLEARING_MS) throw error;
+      log.warn(
+        { gateway: key },
+        `gateway ${key} is gone, and the rows of its policies stay in its database, which does not answer: ${(error as Error).message}`,
+      );
     }
+    this.#goneSince.delete(key);
     await databases.detach(key);
-    applier.forget(gateway.metadata.uid ?? '');
-  }
-
-  /** @throws StoreUnavailableError, Error when the database does not answer. */
-  async #clear(key: string, gateway: ClaudeGateway): Promise<void> {
-    const { databases, syncRows } = this.#options;
-    if (databases.of(key) === undefined) {
-      // Nobody has attached it in this process. Where it cannot be told which database it is, nothing can be done about it.
-      const keys = this.#signingKeys(gateway, await this.#signingKeysSecret(gateway));
-      const { good } = this.#plan(gateway, keys);
-      if (good === undefined) return;
-      await databases.attach(key, targetOf(good.config));
-    }
-    await syncRows(key);
   }
 }
 
