@@ -12,6 +12,7 @@ describe('readEnvironment', () => {
     expect(readEnvironment(GIVEN)).toEqual({
       podName: 'operator-0',
       podNamespace: 'claude',
+      operatorName: 'claude-gateway-operator',
       watchNamespaces: [],
       leaderElection: true,
       gatewayImage: 'registry.example/gateway:1',
@@ -25,6 +26,7 @@ describe('readEnvironment', () => {
   it('reads each variable', () => {
     const env = {
       ...GIVEN,
+      OPERATOR_NAME: 'second-operator',
       WATCH_NAMESPACES: 'b, a,a',
       LEADER_ELECTION: 'false',
       LOG_LEVEL: 'warn',
@@ -33,6 +35,7 @@ describe('readEnvironment', () => {
       KUBERNETES_SERVICE_HOST: '10.0.0.1',
     };
     expect(readEnvironment(env)).toMatchObject({
+      operatorName: 'second-operator',
       watchNamespaces: ['a', 'b'],
       leaderElection: false,
       logLevel: 'warn',

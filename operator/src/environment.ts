@@ -1,9 +1,13 @@
+import { FIELD_MANAGER } from './kinds.ts';
+
 /** What the operator is told by its environment. */
 export interface OperatorEnvironment {
   /** Of this process and no other. */
   readonly podName: string;
   /** Where the Lease is. */
   readonly podNamespace: string;
+  /** Of all replicas of this operator, and of no other in the namespace: names their Lease. */
+  readonly operatorName: string;
   /** Empty: all. */
   readonly watchNamespaces: readonly string[];
   readonly leaderElection: boolean;
@@ -59,6 +63,7 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
   const result: OperatorEnvironment = {
     podName: required('POD_NAME', 'give the name of the pod, by the downward API'),
     podNamespace: required('POD_NAMESPACE', 'give the namespace of the pod, by the downward API'),
+    operatorName: env['OPERATOR_NAME'] || FIELD_MANAGER,
     watchNamespaces: [...new Set(watchNamespaces)].sort(),
     leaderElection: oneOf('LEADER_ELECTION', ['true', 'false'], 'true') === 'true',
     gatewayImage: required(

@@ -44,7 +44,7 @@ export class Operator {
   private constructor(options: OperatorOptions) {
     this.#options = options;
     const { client, environment, log } = options;
-    const { podName, podNamespace, leaderElection } = environment;
+    const { podName, podNamespace, operatorName, leaderElection } = environment;
     this.#events = new EventRecorder({
       client,
       controller: `${API_GROUP}/operator`,
@@ -57,7 +57,7 @@ export class Operator {
       ? new LeaderElector({
           client,
           namespace: podNamespace,
-          name: FIELD_MANAGER,
+          name: operatorName,
           identity: `${podName}_${randomUUID()}`,
           onElected: () => this.#lead(),
           onLost: (reason) => {

@@ -97,3 +97,22 @@ which the same installation brings would fail it as a whole. Upgrades find the k
 {{- define "cg.quickstartName" -}}
 {{ include "cg.fullname" . }}-quickstart
 {{- end }}
+
+{{/*
+Gives every value that is missing its default. A value that somebody sets to null, or leaves empty in a file, is removed by helm
+together with everything in it. Every template begins with it, since nobody knows which one is the first. Fields that the schema does not name,
+such as those of `resources`, stay removed: that is how one takes a limit away.
+*/}}
+{{- define "cg.fillIn" -}}
+{{- include "cg.fillInFrom" (dict "values" .Values "defaults" (include "cg.defaults" . | fromYaml)) }}
+{{- end }}
+
+{{- define "cg.fillInFrom" -}}
+{{- range $key, $default := .defaults }}
+{{- if kindIs "invalid" (index $.values $key) }}
+{{- $_ := set $.values $key $default }}
+{{- else if kindIs "map" $default }}
+{{- include "cg.fillInFrom" (dict "values" (index $.values $key) "defaults" $default) }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -94,7 +94,7 @@ describeWithHelm(TestApiServer.PROGRAMS, (helm) => {
     return (await Promise.all(lists)).flat();
   }
 
-  it('installs, upgrades changed definitions, rolls back, and leaves nothing but them', async () => {
+  it('installs, upgrades changed definitions, rolls back, and leaves nothing but them and the password of the database', async () => {
     const quickstart = ['--set', 'quickstart.enabled=true'];
     const installed = await run('install', 'test', before, ...quickstart);
     expect(installed.stdout).toContain('ONE MORE COMMAND');
@@ -127,7 +127,7 @@ describeWithHelm(TestApiServer.PROGRAMS, (helm) => {
     const resources = await discover(server);
     expect((await left(resources)).length).toBeGreaterThan(10);
     await run('uninstall', 'test');
-    expect(await left(resources)).toEqual([]);
+    expect(await left(resources)).toEqual(['secrets test-claude-gateway-quickstart']);
     expect(await statusOf(GATEWAY)).toBe(404);
     expect(await statusOf(`${KINDS}/spendpolicies/everybody`)).toBe(200);
     // Resources of a definition that is going away answer for a while.
@@ -138,6 +138,22 @@ describeWithHelm(TestApiServer.PROGRAMS, (helm) => {
         going: undefined,
       });
     }
+
+    // The volume of the database is there, too, and has the former password.
+    await run('install', 'test', CHART, ...quickstart);
+    expect(await password()).toEqual(made);
+    await run('uninstall', 'test');
+    await server.call('DELETE', SECRET);
+    const claim = {
+      metadata: { name: 'data-test-claude-gateway-quickstart-postgres-0' },
+      spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
+    };
+    expect(
+      (await server.call('POST', '/api/v1/namespaces/claude/persistentvolumeclaims', claim)).status,
+    ).toBe(201);
+    await expect(run('install', 'test', CHART, ...quickstart)).rejects.toThrow(/delete pvc data-test/);
+    await run('install', 'test', CHART, ...quickstart, '--set', 'quickstart.postgres.password=former');
+    await run('uninstall', 'test');
   }, 300_000);
 
   /** Whether definitions take `blockedMessage` now, waiting for the API server to notice them. */

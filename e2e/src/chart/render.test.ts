@@ -1,5 +1,5 @@
 import { afterAll, expect, it } from '@jest/globals';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -155,6 +155,51 @@ describeWithHelm([], (helm) => {
     const file = join(temporary, 'values.yaml');
     writeFileSync(file, stringify(values));
     await expect(helm.template(['-f', file])).rejects.toThrow(says);
+  });
+
+  it.each(Object.keys(parse(readFileSync(join(CHART, 'values.yaml'), 'utf8')) as object))(
+    'renders with %s set to null as without it, and with everything in it set to null',
+    async (key) => {
+      const values = parse(readFileSync(join(CHART, 'values.yaml'), 'utf8')) as Record<string, unknown>;
+      const rest = { quickstart: { enabled: true }, metrics: { serviceMonitor: { enabled: true } } };
+      const file = join(temporary, `null-${key}.yaml`);
+      writeFileSync(file, stringify({ ...rest, [key]: null }));
+      const rendered = await helm.template(['-f', file, '--is-upgrade']);
+      writeFileSync(file, stringify({ ...rest, [key]: undefined }));
+      const without = await helm.template(['-f', file, '--is-upgrade']);
+      // What is whole is removed as a whole, as helm does it: resources, security contexts.
+      const removed = ['resources', 'podSecurityContext', 'securityContext'].includes(key);
+      const shown = (manifests: readonly Manifest[]): string =>
+        golden(manifests).replaceAll(/(password|secret|url): .*/g, '$1: RANDOM');
+      if (removed) expect(rendered).toHaveLength(without.length);
+      else expect(shown(rendered)).toBe(shown(without));
+      const { [key]: value } = values;
+      if (value === null || typeof value !== 'object' || Array.isArray(value)) return;
+      const nulls = Object.fromEntries(Object.keys(value).map((inner) => [inner, null]));
+      writeFileSync(file, stringify({ [key]: nulls }));
+      await expect(helm.template(['-f', file, '--is-upgrade'])).resolves.not.toEqual([]);
+    },
+    60_000,
+  );
+
+  it('can be left out, or not, of a chart that has it as a dependency', async () => {
+    const umbrella = mkdtempSync(join(temporary, 'umbrella-'));
+    const dependency = {
+      name: 'claude-gateway',
+      version: '*',
+      alias: 'cg',
+      condition: 'cg.enabled',
+      repository: `file://${CHART}`,
+    };
+    const about = { apiVersion: 'v2', name: 'umbrella', version: '1.0.0', dependencies: [dependency] };
+    writeFileSync(join(umbrella, 'Chart.yaml'), stringify(about));
+    writeFileSync(join(umbrella, 'values.yaml'), stringify({ cg: { enabled: true, serviceAccount: null } }));
+    cpSync(CHART, join(umbrella, 'charts', 'claude-gateway'), { recursive: true });
+    const whole = await helm.template(['--set', 'global.team=platform'], umbrella);
+    expect(kind(whole, 'Deployment').map(({ metadata: { name } }) => name)).toEqual(['test-cg-operator']);
+    expect(kind(whole, 'ServiceAccount')).toHaveLength(1);
+    expect(await helm.template(['--set', 'cg.enabled=false'], umbrella)).toEqual([]);
+    await expect(helm.template(['--set', 'enabled=false'])).rejects.toThrow('condition');
   });
 
   it('packages nothing but the chart', async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parse } from 'yaml';
+import { parse, stringify } from 'yaml';
 import { CHART } from './helm.ts';
 
 interface Schema {
@@ -40,6 +40,21 @@ function described(of: Schema, path = ''): readonly string[] {
   );
 }
 
+/** Defaults as YAML, without what is in values that are whole: what is removed from them stays removed. */
+function structure(value: unknown, of: Schema | undefined, path = ''): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  const { properties } = of ?? {};
+  if (properties === undefined || path === 'resources') return {};
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => [key, structure(inner, properties[key], key)]),
+  );
+}
+
+const defaults = `{{/* Written from values.yaml: UPDATE_GOLDEN=1 hack/test.sh e2e/src/chart/values. See cg.fillIn. */}}
+{{- define "cg.defaults" -}}
+${stringify(structure(values, schema))}{{- end }}
+`;
+
 const all = leaves(values, schema);
 const cell = (text: string): string => text.replaceAll('|', '\\|');
 
@@ -69,6 +84,12 @@ describe('the values of the chart', () => {
       ...Object.entries(of.properties ?? {}).flatMap(([key, inner]) => open(inner, `${path}.${key}`)),
     ];
     expect(open(schema, '')).toEqual([]);
+  });
+
+  it('are in the template that fills in what is missing', () => {
+    const file = join(CHART, 'templates', '_defaults.tpl');
+    if (process.env['UPDATE_GOLDEN'] === '1') writeFileSync(file, defaults);
+    expect(readFileSync(file, 'utf8')).toBe(defaults);
   });
 
   it('are in the table of the README', () => {

@@ -10,7 +10,7 @@
 
 {{/* What the operator may do where its gateways are. */}}
 {{- define "cg.rules" -}}
-# The three kinds. Their specs belong to people; patch is for finalizers, and status is a resource of its own.
+# The three kinds. Their specs belong to people; patch takes off the finalizer of earlier versions, and status is a resource of its own.
 - apiGroups: [claudegateway.dev]
   resources: [claudegateways, spendpolicies, managedsettings]
   verbs: [get, list, watch, patch]
