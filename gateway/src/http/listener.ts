@@ -301,6 +301,8 @@ export class Listener {
 
   #refuseMalformed(error: NodeJS.ErrnoException, socket: WithRequests): void {
     const underWay = socket[REQUESTS] ?? [];
+    // It is being closed: nothing more is waited for.
+    this.#waiting.busy(socket);
     // The body of the only request is broken, or late, and its answer has not begun: that is the answer.
     const [only] = underWay;
     const isAnswering = underWay.length > 1 || (only !== undefined && !only.awaitsBody);
