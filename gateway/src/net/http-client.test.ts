@@ -8,6 +8,7 @@ import {
 import { createServer as createHttpsServer } from 'node:https';
 import { connect as netConnect, type AddressInfo, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
+import { gzipSync } from 'node:zlib';
 import type { Dispatcher } from 'undici';
 import { createAgent, createFetch, describeNetworkError, type AgentOptions } from './http-client.ts';
 import type { Resolver } from './ssrf-guard.ts';
@@ -127,6 +128,26 @@ describe('the guard in the agent', () => {
     const long = fetch(`http://127.0.0.1:${port}/long`).then((response) => response.text());
     await expect(long).rejects.toThrow();
     await expect(fetch(`http://127.0.0.1:${port}/silent`)).rejects.toThrow(/timeout/i);
+  });
+});
+
+describe('an answer that is small on the wire', () => {
+  it.each(['gzip', 'GZIP, gzip', 'deflate', 'br'])('is not blown up: %s', async (coding) => {
+    let asked: string | undefined;
+    const port = await listen(
+      createServer((request, response) => {
+        asked = request.headers['accept-encoding'];
+        response.writeHead(200, { 'content-encoding': coding });
+        response.end(gzipSync(Buffer.alloc(50_000_000)));
+      }),
+    );
+    const fetch = createFetch(agentOf({ maxResponseBytes: 1_000_000 }));
+    const failure = await fetch(`http://127.0.0.1:${port}/`, { headers: { 'Accept-Encoding': 'gzip' } }).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    expect(describeNetworkError(failure)).toContain('compressed');
+    expect(asked).toBe('identity');
   });
 });
 

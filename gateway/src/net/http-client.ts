@@ -59,18 +59,29 @@ export type FetchFunction = (url: string | URL, init?: RequestInit) => Promise<R
 /**
  * `fetch` over an agent of {@link createAgent}. Redirects are handed back, not followed, unless `init.redirect` asks.
  *
+ * Answers may not be compressed.
+ *
  * @param defaults.timeoutMs For the whole exchange when `init` brings no signal of its own; none when absent.
  */
 export function createFetch(agent: Dispatcher, defaults: { timeoutMs?: number } = {}): FetchFunction {
   // The package's own fetch: the global one is of another undici, whose dispatcher interface may differ.
   const fetch = undiciFetch as unknown as (url: string | URL, init: object) => Promise<Response>;
-  return (url, init) =>
-    fetch(url, {
+  return async (url, init) => {
+    const headers = new Headers(init?.headers);
+    headers.set('accept-encoding', 'identity');
+    const response = await fetch(url, {
       ...(defaults.timeoutMs === undefined ? {} : { signal: AbortSignal.timeout(defaults.timeoutMs) }),
       redirect: 'manual',
       ...init,
+      headers: [...headers],
       dispatcher: agent,
     });
+    // An agent's limit counts what comes over the wire, and 700 bytes can be made of a gigabyte.
+    const coding = response.headers.get('content-encoding')?.trim().toLowerCase() ?? '';
+    if (coding === '' || coding === 'identity') return response;
+    await response.body?.cancel();
+    throw new TypeError('the answer is compressed, which was not asked for (content-encoding)');
+  };
 }
 
 /**
