@@ -3,15 +3,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
-import {
-  awaitPostgres,
-  createPool,
-  goodbye,
-  newPool,
-  SCHEMA,
-  Target,
-  type ConnectionOptions,
-} from './connection.ts';
+import { createPool, goodbye, newPool, SCHEMA, Target, type ConnectionOptions } from './connection.ts';
+import { awaitPostgres } from './start.ts';
 import { loadSchemaEngine, NO_FILTERS, type MigrationList } from './schema-engine.ts';
 
 /** `migrations/` lies beside both `src/` and `dist/`. */

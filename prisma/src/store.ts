@@ -1,4 +1,4 @@
-import { awaitPostgres, createPool, startOf, Target, untilServed } from './connection.ts';
+import { createPool, Target } from './connection.ts';
 import { ConnectionShare, divideConnections } from './connection-share.ts';
 import { Database } from './database.ts';
 import { asStoreError } from './errors.ts';
@@ -18,6 +18,7 @@ import { PostgresOperatorPolicyStore } from './operator/operator-store.ts';
 import { PostgresRateLimitStore } from './rate-limits.ts';
 import { PostgresRevocationFeed } from './revocation-feed.ts';
 import { PostgresSessionStore } from './sessions.ts';
+import { awaitPostgres, startOf, untilServed } from './start.ts';
 import { Sweeper } from './sweeper.ts';
 import type { Store, StoreOptions } from './types.ts';
 

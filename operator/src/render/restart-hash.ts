@@ -8,8 +8,8 @@ import { byObject, type Resolved } from './references.ts';
  * files that it reads by their path, once. It follows certificates of the listener and `${file:…}` by itself.
  *
  * @param uid Of the gateway: equal configurations of two do not show as such.
- * @returns 32 bytes, hexadecimal. The database's password is in it, and pods are read by more people than Secrets are: trying
- *   passwords takes as long as scrypt does for each.
+ * @returns 32 bytes, hexadecimal. Secrets are in it, and pods are read by more people than Secrets are: trying guesses
+ *   takes as long as scrypt does for each.
  */
 export function restartHash(
   config: GatewayConfig,
