@@ -214,75 +214,78 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
   const limits = await parts.use('sign-in limits', config.rate_limits, () =>
     createSignInLimits(config.rate_limits, clock),
   );
-  const app = createApp([
-    createProbesRouter({ version, publicUrl, isDraining: resources.isDraining }),
-    createLandingRouter({ version, publicUrl }),
-    createTokenRouter({
-      deviceGrants: store.deviceGrants,
-      sessions: store.sessions,
-      tokens,
-      refreshTokens,
-      revocations: store.revocations,
-      sealer,
-      limits,
-      provider: (id) => providers.find((provider) => provider.id === id),
-      audit,
-      clock,
-      publicUrl,
-      tokenExchange,
-    }),
-    createPolicyRouter({
-      policy,
-      authenticate,
-      audit,
-      clock,
-      onSettingsFetched: (principal, origins) => {
-        // Without resources there is nothing that anybody could ask about.
-        if (policy.hasRows) resources.settingsFetches.fetched(principal, origins);
-      },
-    }),
-    createUsageRouter({
-      authenticate,
-      caps: () => caps.current,
-      ledger: store.windows,
-      spendSince: (sub, since) => store.usage.spendSince(sub, since),
-      isUnavailable: (error) => error instanceof StoreUnavailableError,
-      clock,
-    }),
-    ...(config.admin === undefined
-      ? []
-      : [
-          createAdminRouter({
-            config: config.admin,
-            limits: store.limits,
-            effective: store.effective,
-            increaseRequests: store.increaseRequests,
-            ledger: store.windows,
-            principals: store.usage,
-            compileCaps: (limits) => compileCaps(limits, capOptions(config)),
-            authenticate,
-            usage: createUsageExport({ usage: store.usage, clock }),
-            audit,
-            clock,
-          }),
-        ]),
-    // Last of those that answer: its error handler speaks to people, and it takes every error that passes it.
-    createDeviceRouter({
-      grants: store.deviceGrants,
-      rateLimits: store.rateLimits,
-      limits,
-      assertMintable: async (holder) => void (await tokens.mint(holder)),
-      sealer,
-      settings: () => ({
+  const app = createApp(
+    [
+      createProbesRouter({ version, publicUrl, isDraining: resources.isDraining }),
+      createLandingRouter({ version, publicUrl }),
+      createTokenRouter({
+        deviceGrants: store.deviceGrants,
+        sessions: store.sessions,
+        tokens,
+        refreshTokens,
+        revocations: store.revocations,
+        sealer,
+        limits,
+        provider: (id) => providers.find((provider) => provider.id === id),
+        audit,
+        clock,
         publicUrl,
-        loginNotice: config.login_notice,
-        rateLimits: config.rate_limits,
+        tokenExchange,
       }),
-      providers: () => providers,
-      audit,
-      clock,
-    }),
-  ]);
+      createPolicyRouter({
+        policy,
+        authenticate,
+        audit,
+        clock,
+        onSettingsFetched: (principal, origins) => {
+          // Without resources there is nothing that anybody could ask about.
+          if (policy.hasRows) resources.settingsFetches.fetched(principal, origins);
+        },
+      }),
+      createUsageRouter({
+        authenticate,
+        caps: () => caps.current,
+        ledger: store.windows,
+        spendSince: (sub, since) => store.usage.spendSince(sub, since),
+        isUnavailable: (error) => error instanceof StoreUnavailableError,
+        clock,
+      }),
+      ...(config.admin === undefined
+        ? []
+        : [
+            createAdminRouter({
+              config: config.admin,
+              limits: store.limits,
+              effective: store.effective,
+              increaseRequests: store.increaseRequests,
+              ledger: store.windows,
+              principals: store.usage,
+              compileCaps: (limits) => compileCaps(limits, capOptions(config)),
+              authenticate,
+              usage: createUsageExport({ usage: store.usage, clock }),
+              audit,
+              clock,
+            }),
+          ]),
+      // Last of those that answer: its error handler speaks to people, and it takes every error that passes it.
+      createDeviceRouter({
+        grants: store.deviceGrants,
+        rateLimits: store.rateLimits,
+        limits,
+        assertMintable: async (holder) => void (await tokens.mint(holder)),
+        sealer,
+        settings: () => ({
+          publicUrl,
+          loginNotice: config.login_notice,
+          rateLimits: config.rate_limits,
+        }),
+        providers: () => providers,
+        audit,
+        clock,
+      }),
+    ],
+    { secure: publicUrl.startsWith('https:') },
+  );
 
   const authenticated = (
     request: IncomingMessage,

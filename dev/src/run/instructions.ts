@@ -34,7 +34,8 @@ ${bold('Sign in with Claude Code')}, in another terminal, leaving your own setti
 
   CLAUDE_CONFIG_DIR=${shellQuote(options.claudeConfigDir)} claude
 
-  Press Enter on the "Cloud gateway" screen, trust it, confirm the code in the browser, and pick somebody:
+  Press Enter on the "Cloud gateway" screen, then choose "Yes, trust this gateway" ("No" is selected). Compare the code
+  in the browser and pick somebody; then choose "Yes, continue" and "Yes, I trust this folder" in the terminal:
 
 ${people.join('\n')}
 

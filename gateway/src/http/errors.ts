@@ -53,7 +53,7 @@ export class ApiError extends Error {
 
 /** A missing, expired, forged or revoked bearer token: the client asks its user to sign in again at once. */
 export function unauthenticated(
-  message = 'Sign in again: this session is missing, expired or revoked.',
+  message = 'You are not signed in to the gateway, or your session has ended. Run /login to sign in.',
 ): ApiError {
   return new ApiError('authentication_error', message, {
     headers: { 'x-should-retry': 'false', 'www-authenticate': 'Bearer' },

@@ -98,7 +98,7 @@ describe('sign-in at a real OpenID provider', () => {
     });
 
     const replayed = await browser.get(replicas[0].origin, callback);
-    expect([replayed.status, headingOf(replayed)]).toEqual([400, 'This sign-in is already over']);
+    expect([replayed.status, headingOf(replayed)]).toEqual([400, 'This sign-in link no longer works']);
   });
 
   it('is over when the person cancels there, and the code stays good', async () => {

@@ -240,10 +240,10 @@ describe('the way of one sign-in', () => {
   it('ends with a denial at once', async () => {
     const { page, deviceCode } = await confirmationPage();
     const denied = await browser.post(replica.origin, '/device/deny', { ticket: ticketOf(page) });
-    expect([denied.status, headingOf(denied)]).toEqual([200, 'Sign-in denied']);
+    expect([denied.status, headingOf(denied)]).toEqual([200, 'Sign-in rejected']);
     expect(await poll(deviceCode)).toEqual({ state: 'access_denied' });
     const again = await browser.post(replica.origin, '/device', { ticket: ticketOf(page) });
-    expect([again.status, headingOf(again)]).toEqual([410, 'Nobody is waiting for this code']);
+    expect([again.status, headingOf(again)]).toEqual([410, 'This code is no longer valid']);
     expect(results('device.verify')).toEqual(['confirm', 'denied', 'not_pending']);
   });
 });
@@ -333,8 +333,8 @@ describe('a page that must not be trusted to', () => {
 
 describe('what the page says of the device that asked', () => {
   const CANNOT_TELL = 'The gateway cannot tell whether this request came from your computer.';
-  const SAME = 'this browser’s network address too';
-  const ELSEWHERE = 'This request came from another network address than this browser.';
+  const SAME = 'the same network address as your browser';
+  const ELSEWHERE = 'This request came from a different network address than your browser.';
 
   async function pageFrom(
     at: Replica,
@@ -413,7 +413,7 @@ describe('a code that leads nowhere', () => {
     const redirect = await browser.post(replica.origin, '/device', { ticket: ticketOf(page) });
     await browser.get(replica.origin, callbackOf(String(redirect.headers['location'])));
     const again = await browser.get(replica.origin, `/device?user_code=${userCode}`);
-    expect([again.status, headingOf(again)]).toEqual([410, 'Nobody is waiting for this code']);
+    expect([again.status, headingOf(again)]).toEqual([410, 'This code is no longer valid']);
   });
 
   it('cannot be guessed: each address has few attempts, however it asks', async () => {
@@ -532,8 +532,30 @@ describe('GET /oauth/callback', () => {
     const { path } = await callback();
     expect((await browser.get(replica.origin, path)).status).toBe(200);
     const again = await browser.get(replica.origin, path);
-    expect([again.status, headingOf(again)]).toEqual([400, 'This sign-in is already over']);
+    expect([again.status, headingOf(again)]).toEqual([400, 'This sign-in link no longer works']);
     expect(idp.exchanges).toHaveLength(1);
+  });
+
+  it('ends on a page that a reload leaves as it is, in this browser alone', async () => {
+    const { path } = await callback();
+    const bare = await request(replica.origin + path, { headers: { cookie: browser.cookies() } });
+    expect(bare.statusCode).toBe(303);
+    const location = String(bare.headers['location']);
+    expect(location).toMatch(/^\/device\/signed-in\?as=/);
+    expect(location).not.toContain('ada');
+    for (let load = 0; load < 2; load++) {
+      const page = await browser.get(replica.origin, location);
+      expect([page.status, headingOf(page)]).toEqual([200, 'You are signed in']);
+      expect(page.text).toContain('ada@corp.example');
+    }
+    const others = [
+      await new Browser(`10.2.${subnet}.5`).get(replica.origin, location),
+      await browser.get(replica.origin, '/device/signed-in'),
+      await browser.get(replica.origin, '/device/signed-in?as=AAAA'),
+      await browser.get(replica.origin, `${location.slice(0, -4)}AAAA`),
+    ];
+    expect(others.map(({ status }) => status)).toEqual([400, 400, 400, 400]);
+    expect(others.map(({ text }) => text).join('')).not.toContain('ada');
   });
 
   it('refuses somebody in more groups than a token can name, and says what to do', async () => {
@@ -562,7 +584,7 @@ describe('GET /oauth/callback', () => {
     const victim = new Browser(`10.2.${subnet}.4`);
     await victim.get(replica.origin, '/device');
     const answer = await victim.get(replica.origin, path);
-    expect([answer.status, headingOf(answer)]).toEqual([403, 'This sign-in began in another browser']);
+    expect([answer.status, headingOf(answer)]).toEqual([403, 'This sign-in was started in another browser']);
     expect(idp.exchanges).toHaveLength(0);
     expect(await poll(deviceCode)).toEqual({ state: 'authorization_pending' });
     expect(results('auth.denied')).toEqual(['other_browser']);
@@ -580,7 +602,7 @@ describe('GET /oauth/callback', () => {
     '?%00=%ff',
   ])('answers %j with a page', async (query) => {
     const answer = await browser.get(replica.origin, `/oauth/callback${query}`);
-    expect([answer.status, headingOf(answer)]).toEqual([400, 'This sign-in is already over']);
+    expect([answer.status, headingOf(answer)]).toEqual([400, 'This sign-in link no longer works']);
     expect(results('device.verify')).toEqual(['unknown_state']);
   });
 
@@ -610,7 +632,7 @@ describe('GET /oauth/callback', () => {
     const { path } = await callback();
     idp.outcome = new IdentityProviderUnavailable('https://idp.example', 'connect ECONNREFUSED');
     const after = await browser.get(replica.origin, path);
-    expect([after.status, headingOf(after)]).toEqual([503, 'Your identity provider does not answer']);
+    expect([after.status, headingOf(after)]).toEqual([503, 'Your identity provider is not responding']);
 
     const { page } = await confirmationPage();
     idp.unreachable = new IdentityProviderUnavailable('https://idp.example', 'connect ECONNREFUSED');
@@ -633,7 +655,7 @@ describe('GET /oauth/callback', () => {
     const page = await browser.get(replica.origin, `/device?user_code=${userCode}`);
     await browser.post(replica.origin, '/device/deny', { ticket: ticketOf(page) });
     const answer = await browser.get(replica.origin, path);
-    expect([answer.status, headingOf(answer)]).toEqual([410, 'Nobody is waiting for this code']);
+    expect([answer.status, headingOf(answer)]).toEqual([410, 'This code is no longer valid']);
     expect(await poll(deviceCode)).toEqual({ state: 'access_denied' });
 
     const { path: late } = await callback();
@@ -669,7 +691,7 @@ describe('a form that cannot be read', () => {
     const text = await answer.body.text();
     expect(answer.statusCode).toBeGreaterThanOrEqual(400);
     expect(answer.statusCode).toBeLessThan(500);
-    expect(text).toContain('This request makes no sense');
+    expect(text).toContain('The gateway could not read this request');
   });
 });
 

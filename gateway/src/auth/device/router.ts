@@ -10,6 +10,7 @@ import { authorizeDevice } from './authorization.ts';
 import type { DeviceDependencies } from './dependencies.ts';
 import { readForm } from './form.ts';
 import { finishSignIn } from './sign-in.ts';
+import { showSignedIn, SIGNED_IN_PATH } from './signed-in.ts';
 import { createVerification } from './verification.ts';
 
 /** How long people and clients are asked to wait for the store, in seconds. */
@@ -27,7 +28,7 @@ export function createDeviceRouter(deps: DeviceDependencies): Router {
   const verification = createVerification(deps);
   const router = express.Router();
   router.post('/oauth/device_authorization', readForm(), authorizeDevice(deps), answerClientError);
-  router.head(['/device', '/oauth/callback'], answerHead);
+  router.head(['/device', SIGNED_IN_PATH, '/oauth/callback'], answerHead);
   const page = limited(deps.limits, 'sign_in_pages', (wait, request, response) => {
     audit(deps, request, 'rate_limited');
     answerPage(deps, request, response, tooManyRequestsPage(wait), {
@@ -35,6 +36,7 @@ export function createDeviceRouter(deps: DeviceDependencies): Router {
     });
   });
   router.get('/device', page, verification.show);
+  router.get(SIGNED_IN_PATH, page, showSignedIn(deps));
   router.post('/device', page, readForm(), verification.submit);
   router.post('/device/deny', page, readForm(), verification.deny);
   router.get('/oauth/callback', page, finishSignIn(deps));

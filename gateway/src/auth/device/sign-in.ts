@@ -3,7 +3,7 @@ import { contextOf } from '../../http/context.ts';
 import { pageHeaders } from '../../http/page.ts';
 import { IdentityProviderUnavailable, SignInRefused } from '../oidc/errors.ts';
 import type { SignedIn } from '../oidc/provider.ts';
-import { notWaitingPage, signedInPage } from '../pages/outcome.ts';
+import { notWaitingPage } from '../pages/outcome.ts';
 import {
   otherBrowserPage,
   providerAwayPage,
@@ -19,6 +19,7 @@ import { BrowserCookie, sameBrowser } from './browser.ts';
 import type { DeviceDependencies, SignInProvider } from './dependencies.ts';
 import { field } from './form.ts';
 import { createSecret } from './secrets.ts';
+import { redirectToSignedIn } from './signed-in.ts';
 import { exceeds } from '../limits/rate-limit.ts';
 import { holderOf } from '../session/session-holder.ts';
 import { TokenTooLarge } from '../session/tokens.ts';
@@ -130,7 +131,7 @@ export function finishSignIn(deps: DeviceDependencies): RequestHandler {
     if (!approved) return answerPage(deps, request, response, notWaitingPage());
     const person = identity.email ?? identity.name ?? identity.sub;
     const label = deps.providers().length > 1 ? provider.label : undefined;
-    answerPage(deps, request, response, signedInPage(person, label));
+    redirectToSignedIn(deps, response, { person, provider: label }, attempt.browserHash);
   };
 }
 

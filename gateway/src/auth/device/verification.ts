@@ -19,8 +19,7 @@ import { digest } from '../digest.ts';
 /** A form that asks for the code stays good as long as the browser's cookie. */
 const ENTRY_MS = 3_600_000;
 
-const UNKNOWN_CODE =
-  'No sign-in is waiting for this code. It may have expired: compare it with your terminal.';
+const UNKNOWN_CODE = 'This code is not valid. It may have expired; check it against your terminal.';
 const MALFORMED_CODE = 'That is not a complete code. It has eight letters, such as BCDF-GHJK.';
 const EXPIRED_FORM = 'This page was open for too long. Compare the code and press Continue again.';
 

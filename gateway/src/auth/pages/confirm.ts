@@ -40,15 +40,17 @@ export function confirmPage(confirmation: Confirmation): Page {
       </p>
       ${details(request)} ${request.addressMatch !== 'same' && NOTES[request.addressMatch]}
       <p>
-        Continue only if you started this sign-in yourself. If somebody sent you this link or code, deny it:
-        continuing would let them work in your name.
+        Continue only if you started this sign-in yourself. If somebody sent you this link or code, reject it.
+        Otherwise they could use Claude Code as you.
       </p>
       <form method="post" action="/device">
         <input type="hidden" name="ticket" value="${ticket}" />
         ${buttons(providers)}
-        <button class="quiet" type="submit" formaction="/device/deny">No, deny it</button>
+        <button class="quiet" type="submit" formaction="/device/deny">No, reject it</button>
       </form>
-      <p class="small soft after">Another code on your terminal? <a href="/device">Enter it here</a>.</p>
+      <p class="small soft after">
+        Does your terminal show a different code? <a href="/device">Enter it here</a>.
+      </p>
       ${notice && noticeBox(notice)}`,
   };
 }
@@ -99,16 +101,16 @@ function ago(seconds: number): string {
 }
 
 /** True of a colleague's laptop in the same office as well. */
-const SHARED_ADDRESS = ' (this browser’s network address too, which other people may share)';
+const SHARED_ADDRESS = ' (the same network address as your browser; other people may share it)';
 
 const OTHER_ADDRESS = html`<div class="note warn" role="note">
-  <p><strong>This request came from another network address than this browser.</strong></p>
-  <p>That is normal if Claude Code runs on a remote machine. If yours does not, deny it.</p>
+  <p><strong>This request came from a different network address than your browser.</strong></p>
+  <p>That is normal if Claude Code runs on a remote machine. If yours does not, reject the request.</p>
 </div>`;
 
 const UNCLEAR_ADDRESS = html`<div class="note warn" role="note">
   <p><strong>The gateway cannot tell whether this request came from your computer.</strong></p>
-  <p>Look at your own terminal: if it does not show this code now, deny it.</p>
+  <p>If your own terminal does not show this code now, reject the request.</p>
 </div>`;
 
 const NOTES = { different: OTHER_ADDRESS, unclear: UNCLEAR_ADDRESS } as const;

@@ -16,7 +16,11 @@ export function signedInPage(person: string, provider: string | undefined): Outc
         Signed in as <strong><bdi>${person}</bdi></strong
         >${provider !== undefined && html` with <bdi>${provider}</bdi>`}.
       </p>
-      <p>Go back to your terminal: it continues by itself within a few seconds. You can close this page.</p>`,
+      <p>
+        Now go back to your terminal. Within a few seconds Claude Code shows this account and asks whether to
+        continue. “No” is selected there: choose <strong>Yes, continue</strong> and press <kbd>Enter</kbd>.
+        You can close this page.
+      </p>`,
   };
 }
 
@@ -24,13 +28,13 @@ export function signedInPage(person: string, provider: string | undefined): Outc
 export function deniedPage(): OutcomePage {
   return {
     status: 200,
-    title: 'Sign-in denied',
+    title: 'Sign-in rejected',
     body: html`${STOPPED}
-      <h1>Sign-in denied</h1>
-      <p>Nobody was signed in, and the code no longer works. You can close this page.</p>
+      <h1>Sign-in rejected</h1>
+      <p>Nobody was signed in, and the code can no longer be used. You can close this page.</p>
       <p class="soft">
         If you did not start this sign-in and somebody sent you the link or the code, tell your IT department:
-        others may have got it too.
+        other people may have received one too.
       </p>`,
   };
 }
@@ -39,10 +43,10 @@ export function deniedPage(): OutcomePage {
 export function notWaitingPage(): OutcomePage {
   return problemPage({
     status: 410,
-    heading: 'Nobody is waiting for this code',
-    explanation: 'It has been used, denied, or has expired: codes work once, for ten minutes.',
-    remedy: html`If your terminal says that you are signed in, all is well. Otherwise run
-      <kbd>/login</kbd> there and use the new code.`,
+    heading: 'This code is no longer valid',
+    explanation: 'It has been used, was rejected, or has expired. Each code works once, within ten minutes.',
+    remedy: html`If Claude Code says that you are signed in, you are done. Otherwise run <kbd>/login</kbd> in
+      your terminal and use the new code.`,
   });
 }
 

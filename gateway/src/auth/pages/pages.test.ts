@@ -25,17 +25,17 @@ describe('confirmPage', () => {
     const text = textOf({});
     expect(text).toContain('Asked by Claude Code');
     expect(text).toContain(
-      'From 203.0.113.7 (this browser’s network address too, which other people may share)',
+      'From 203.0.113.7 (the same network address as your browser; other people may share it)',
     );
     expect(text).toContain('When 2 minutes ago');
-    expect(text).not.toContain('another network address');
+    expect(text).not.toContain('different network address');
   });
 
   it('warns when the device is elsewhere', () => {
     const request = { ...CONFIRMATION.request, address: '198.51.100.1', addressMatch: 'different' } as const;
     const text = textOf({ request });
-    expect(text).toContain('This request came from another network address than this browser.');
-    expect(text).not.toContain('this browser’s network address too');
+    expect(text).toContain('This request came from a different network address than your browser.');
+    expect(text).not.toContain('the same network address');
   });
 
   it('says nothing about a device that did not say what it is', () => {
@@ -54,12 +54,14 @@ describe('confirmPage', () => {
   });
 
   it('has one button for one provider, and names them when there is a choice', () => {
-    expect(textOf({})).toContain('Yes, continue to sign in No, deny it');
+    expect(textOf({})).toContain('Yes, continue to sign in No, reject it');
     const providers = [
       { id: 'a', label: 'Okta' },
       { id: 'b', label: 'Partners' },
     ];
-    expect(textOf({ providers })).toContain('Yes, sign in with Okta Yes, sign in with Partners No, deny it');
+    expect(textOf({ providers })).toContain(
+      'Yes, sign in with Okta Yes, sign in with Partners No, reject it',
+    );
   });
 
   it('reads the code out letter by letter', () => {

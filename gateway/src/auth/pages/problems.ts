@@ -12,8 +12,8 @@ export function crossOriginPage(): OutcomePage {
   return problemPage({
     status: 403,
     heading: 'This request was blocked',
-    explanation: 'It came from another site, or from a browser that does not say where it came from.',
-    remedy: html`If you were about to sign in, open the page here and enter the code from your terminal.`,
+    explanation: 'It came from another website, or from a browser that does not say which page it came from.',
+    remedy: html`To sign in, open the page below and enter the code from your terminal.`,
     action: START_AGAIN,
   });
 }
@@ -22,7 +22,7 @@ export function staleFormPage(): OutcomePage {
   return problemPage({
     status: 403,
     heading: 'This page is out of date',
-    explanation: 'It was open for too long, or this browser does not keep cookies.',
+    explanation: 'It was open for too long, or your browser does not accept cookies.',
     remedy: html`Enter the code from your terminal again. If this page comes back, allow cookies for this
     site.`,
     action: START_AGAIN,
@@ -48,7 +48,7 @@ export function tooManyRequestsPage(waitSeconds: number): OutcomePage {
   return problemPage({
     status: 429,
     heading: 'Too many requests',
-    explanation: 'Your network, which you may share with other people, asks for too many pages.',
+    explanation: 'Your network, which you may share with other people, has requested too many pages.',
     remedy: html`Wait ${waitSeconds === 1 ? 'a second' : `${waitSeconds} seconds`}, then reload this page.`,
   });
 }
@@ -57,7 +57,7 @@ export function tooManySignInsPage(): OutcomePage {
   return problemPage({
     status: 429,
     heading: 'Too many attempts',
-    explanation: 'This code was taken to the identity provider many times without an end.',
+    explanation: 'This code was used to start a sign-in many times, and none of them was completed.',
     remedy: RUN_LOGIN,
   });
 }
@@ -75,8 +75,8 @@ export function storeAwayPage(): OutcomePage {
 export function providerAwayPage(userCode: string | null): OutcomePage {
   return problemPage({
     status: 503,
-    heading: 'Your identity provider does not answer',
-    explanation: 'The gateway could not reach it, or it reported a failure of its own.',
+    heading: 'Your identity provider is not responding',
+    explanation: 'The gateway could not reach it, or it reported an error.',
     remedy: html`Wait a moment, then try again.`,
     action: tryAgain(userCode),
   });
@@ -98,31 +98,32 @@ export function refusedPage(reason: string, userCode: string): OutcomePage {
 export function unknownSignInPage(): OutcomePage {
   return problemPage({
     status: 400,
-    heading: 'This sign-in is already over',
-    explanation: 'Its link works once and for ten minutes.',
-    remedy: html`If you have just reloaded the page and your terminal says that you are signed in, all is
-      well. Otherwise run <kbd>/login</kbd> there again.`,
+    heading: 'This sign-in link no longer works',
+    explanation: 'Each link works once, within ten minutes.',
+    remedy: html`If Claude Code says that you are signed in, you are done. Otherwise run <kbd>/login</kbd> in
+      your terminal again.`,
   });
 }
 
 export function otherBrowserPage(): OutcomePage {
   return problemPage({
     status: 403,
-    heading: 'This sign-in began in another browser',
+    heading: 'This sign-in was started in another browser',
     explanation:
-      'For your safety it has to end in the browser that it began in, and that browser has to keep cookies.',
-    remedy: html`${RUN_LOGIN} If somebody sent you the link that led here, do not go on.`,
+      'For your security, a sign-in must be completed in the browser that started it, and that browser must accept cookies.',
+    remedy: html`${RUN_LOGIN} If somebody sent you the link that led here, stop here and tell your IT
+    department.`,
   });
 }
 
 export function unexpectedPage(status: number): OutcomePage {
   return problemPage({
     status,
-    heading: status < 500 ? 'This request makes no sense' : 'Something went wrong',
+    heading: status < 500 ? 'The gateway could not read this request' : 'Something went wrong',
     explanation:
       status < 500
-        ? 'The gateway could not read what your browser sent.'
-        : 'The gateway could not finish your request.',
+        ? 'Your browser sent something incomplete or too large.'
+        : 'An error in the gateway stopped this request.',
     remedy: html`Try again. If it happens again, ask your IT department and give them the reference below.`,
     action: START_AGAIN,
   });

@@ -118,7 +118,9 @@ describe('Authenticator', () => {
     expect(told).toMatch(/has expired\. Run \/login/);
     for (const forged of [`${authorization.slice(0, -4)}AAAA`, `${another.slice(0, -4)}AAAA`, 'Bearer x']) {
       await outcome({ authorization: forged });
-      expect(told).toBe('Sign in again: this session is missing, expired or revoked.');
+      expect(told).toBe(
+        'You are not signed in to the gateway, or your session has ended. Run /login to sign in.',
+      );
     }
   });
 

@@ -22,8 +22,8 @@ export interface DeviceCodeGrantDeps {
 const NOT_YET = {
   authorization_pending: 'Nobody has approved this device yet.',
   slow_down: 'This device asks too often; wait five seconds longer between two requests.',
-  access_denied: 'The sign-in was denied.',
-  expired_token: 'This device code is unknown, used or expired; start again.',
+  access_denied: 'The sign-in was rejected in the browser.',
+  expired_token: 'This device code is unknown, already used or expired. Start the sign-in again.',
 } as const;
 
 /**

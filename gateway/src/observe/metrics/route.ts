@@ -26,6 +26,7 @@ const EXACT = new Map<string, Route>([
   ['/oauth/device_authorization', 'sign_in'],
   ['/device', 'sign_in'],
   ['/device/deny', 'sign_in'],
+  ['/device/signed-in', 'sign_in'],
   ['/oauth/callback', 'sign_in'],
   ['/oauth/token', 'token'],
   ['/oauth/revoke', 'token'],

@@ -157,9 +157,17 @@ export class Browser {
     this.#address = address;
   }
 
-  /** A link followed or an address typed: a navigation of the whole window. */
-  get(origin: string, path: string, headers: Record<string, string> = {}): Promise<Answer> {
-    return this.#ask(origin, path, { method: 'GET', headers: { 'sec-fetch-dest': 'document', ...headers } });
+  /** A link followed or an address typed: a navigation of the whole window, and where it leads on this origin. */
+  async get(origin: string, path: string, headers: Record<string, string> = {}): Promise<Answer> {
+    const options = { method: 'GET', headers: { 'sec-fetch-dest': 'document', ...headers } } as const;
+    const answer = await this.#ask(origin, path, options);
+    const { location } = answer.headers;
+    return typeof location === 'string' && location.startsWith('/') ? this.get(origin, location) : answer;
+  }
+
+  /** The header that it sends. */
+  cookies(): string {
+    return [...this.#cookies].map((pair) => pair.join('=')).join('; ');
   }
 
   /** Submits a form, from a page of the same origin unless the headers say otherwise. */
@@ -204,7 +212,7 @@ export class Browser {
         ...options.headers,
         'x-forwarded-for': this.#address,
         ...(this.#cookies.size > 0 && {
-          cookie: [...this.#cookies].map((pair) => pair.join('=')).join('; '),
+          cookie: this.cookies(),
         }),
       },
     });
