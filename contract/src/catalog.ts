@@ -85,7 +85,7 @@ const catalog = z
 /** Every built-in model, in the order in which model lists show them. */
 export const CATALOG: readonly CatalogModel[] = catalog.models;
 
-/** What tokens of a model without a known price cost: the dearest tier, never nothing. */
+/** What tokens of a model without a known price cost where no strict limit applies: never nothing. */
 export const UNKNOWN_MODEL_PRICES: ModelPrices = catalog.unknown_model;
 
 /** List prices, by name, of models that are not offered but may be what an upstream calls a model. */

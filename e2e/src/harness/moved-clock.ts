@@ -9,7 +9,9 @@ if (file === undefined) throw new Error('MOVED_CLOCK_FILE is not set');
 const RealDate = Date;
 let offset = 0;
 const look = (): void => {
-  offset = Number(readFileSync(file, 'utf8'));
+  const text = readFileSync(file, 'utf8');
+  // It is empty while it is being written.
+  if (text !== '') offset = Number(text);
 };
 look();
 setInterval(look, 20).unref();
