@@ -8,7 +8,10 @@ import { autoscaling, httpRoute, image, ingress, monitoring, networkPolicy, podD
 import { admin, pricing, retention, spend } from './gateway/spend.ts';
 import { models, upstreams } from './gateway/upstreams.ts';
 import { AGE, conditionColumn, type ResourceKind } from './kind.ts';
-import { atMostOneOf, withRules } from './rules.ts';
+import { withRules } from './rules.ts';
+
+/** `kubectl scale` and a HorizontalPodAutoscaler find no number of pods to change where there is none. */
+export const DEFAULT_REPLICAS = 2;
 
 const shape = z.strictObject({
   publicURL,
@@ -17,8 +20,8 @@ const shape = z.strictObject({
     .int()
     .min(0)
     .max(1000)
-    .optional()
-    .describe('Number of pods; 2 when left out. Leave it out with autoscaling.'),
+    .default(DEFAULT_REPLICAS)
+    .describe('Number of pods. Leave it out with autoscaling.'),
   autoscaling,
   service,
   ingress,
@@ -69,10 +72,13 @@ const named = ({ upstreams: list }: Shape, name: string): boolean => list.some((
 
 const spec = withRules(
   shape,
-  atMostOneOf(
-    ['replicas', 'autoscaling'],
-    'set replicas or autoscaling, and not both: autoscaling chooses the number of pods',
-  ),
+  {
+    // The default is there whether somebody wants it or not.
+    rule: `!has(self.autoscaling) || self.replicas == ${DEFAULT_REPLICAS}`,
+    message: 'set replicas or autoscaling, and not both: autoscaling chooses the number of pods',
+    holds: ({ autoscaling: autoscaled, replicas }) =>
+      autoscaled === undefined || replicas === DEFAULT_REPLICAS,
+  },
   {
     rule: '!has(self.models.list) || [self.upstreams.map(upstream, upstream.name)].all(names, self.models.list.all(model, model.upstreamModels.all(name, name in names)))',
     message: `upstreamModels names an upstream that is not there: ${NO_SUCH_UPSTREAM}`,

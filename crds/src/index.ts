@@ -3,6 +3,7 @@ export {
   CLAUDE_GATEWAY,
   type ClaudeGateway,
   type ClaudeGatewayCondition,
+  DEFAULT_REPLICAS,
   type ClaudeGatewaySpec,
   type ClaudeGatewaySpecInput,
   type ClaudeGatewayStatus,

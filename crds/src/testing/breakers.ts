@@ -225,7 +225,7 @@ export const BREAKERS: Readonly<Record<string, readonly Breaker[] | undefined>> 
       'identity.x',
     ].map((name) => set({ [name]: 'a' })),
   'set replicas or autoscaling, and not both: autoscaling chooses the number of pods': [
-    set({ replicas: 2, autoscaling: { maxReplicas: 3 } }),
+    set({ replicas: 3, autoscaling: { maxReplicas: 3 } }),
   ],
   'upstreamModels names an upstream that is not there: use the name of one of spec.upstreams': [
     set({ models: { list: [{ id: 'a', upstreamModels: { anthropic: 'a', 'bedrock-eu': 'b' } }] } }),

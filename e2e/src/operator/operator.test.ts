@@ -97,6 +97,15 @@ describeWithApiServer()('the operator, on a real API server and a real database'
     await until(async () =>
       (await namespace.get('ConfigMap', 'main-config')).data?.['gateway.yaml']?.includes('oidc:'),
     );
+    // An item of a merged list, whose key is the port: the one that is applied has the same name, and another key.
+    await namespace.edit('Service', 'main', { spec: { ports: [{ name: 'http', port: 9999 }] } });
+    await until(async () => {
+      const { ports } = (await namespace.get('Service', 'main')).spec as { ports: { port: number }[] };
+      return isDeepStrictEqual(
+        ports.map(({ port }) => port),
+        [80],
+      );
+    });
     const { uid } = (await namespace.get('Deployment', 'main')).metadata;
     await namespace.delete('Deployment', 'main');
     await until(async () => {
@@ -115,6 +124,17 @@ describeWithApiServer()('the operator, on a real API server and a real database'
     });
     await settled(namespace, 'main');
     expect(await namespace.exists('ConfigMap', 'mine')).toBe(true);
+  }, 90_000);
+
+  it('is scaled by kubectl, and so by a HorizontalPodAutoscaler, without a number in its spec', async () => {
+    const namespace = await platform.namespace('scaled');
+    await namespace.apply(namespace.gatewayManifest());
+    const replicas = async (): Promise<unknown> =>
+      (await namespace.exists('Deployment', 'main')) &&
+      ((await namespace.get('Deployment', 'main')).spec as { replicas: number }).replicas;
+    await until(async () => (await replicas()) === 2);
+    await platform.kubectl('scale', 'claudegateway/main', '-n', namespace.name, '--replicas=3');
+    await until(async () => (await replicas()) === 3);
   }, 90_000);
 
   it('leaves a foreign object in its place alone, and says so', async () => {

@@ -1,5 +1,5 @@
 import type { KubeClient } from './client.ts';
-import { difference, hashOf, MERGED_LISTS, type MergedLists } from './compare.ts';
+import { difference, hashOf, MERGED_LISTS, replacedLists, type MergedLists } from './compare.ts';
 import { isKubeError } from './errors.ts';
 import {
   apiVersionOf,
@@ -120,9 +120,13 @@ export class Applier {
     try {
       answer = await this.#client.apply<T>(type, pinned(document, live), this.#fieldManager);
     } catch (error) {
-      if (live === undefined || !(await this.#wasReplaced(type, live, error))) throw error;
-      this.#children.get(owner.uid)?.delete(path);
-      return this.apply(type, desired, undefined);
+      if (live === undefined) throw error;
+      if (await this.#wasReplaced(type, live, error)) {
+        this.#children.get(owner.uid)?.delete(path);
+        return this.apply(type, desired, undefined);
+      }
+      if (!isKubeError(error, 'invalid') || why === undefined) throw error;
+      answer = await this.#replaceLists(type, document, live, error);
     }
     delete answer.metadata.managedFields;
     this.#remember(owner.uid, path, { hash, answer });
@@ -234,6 +238,25 @@ export class Applier {
     };
     const hash = { [this.#hashAnnotation]: hashOf(labelled) };
     return { ...labelled, metadata: { ...labelled.metadata, annotations: { ...annotations, ...hash } } };
+  }
+
+  /**
+   * Server-side apply merges lists, and so keeps what somebody else has put there. Where both together are invalid, such as two ports of a
+   * Service with one name, no apply succeeds until the other's items are gone: those that are not in the document are removed.
+   *
+   * @throws KubeError the one that is given, when there is nothing to remove; or that of another apply.
+   */
+  async #replaceLists<T extends KubeObject>(
+    type: ResourceType,
+    document: T,
+    live: T,
+    error: unknown,
+  ): Promise<T> {
+    const lists = replacedLists(document, live, this.#lists);
+    if (lists === undefined) throw error;
+    const { namespace, name, uid } = live.metadata;
+    await this.#client.mergePatch(type, namespace, name, { ...lists, metadata: { uid } });
+    return this.#client.apply<T>(type, pinned(document, live), this.#fieldManager);
   }
 
   /** Whether the error came of this: the object is gone, or another one has its name by now. */

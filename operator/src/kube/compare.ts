@@ -82,6 +82,31 @@ export function difference(
   return differs({ desired, live, answer: answer?.value, answered: answer !== undefined }, lists, '', '');
 }
 
+/**
+ * A merge patch that makes merged lists what the document says, wherever the live object has items in them that the document has not;
+ * metadata apart, where others may always write. Undefined when there is no such list.
+ */
+export function replacedLists(
+  document: object,
+  live: object,
+  lists: MergedLists = MERGED_LISTS,
+): Record<string, unknown> | undefined {
+  const replaced = (desired: unknown, present: unknown, path: string): unknown => {
+    const keys = lists[path];
+    if (keys !== undefined && Array.isArray(desired) && Array.isArray(present)) {
+      const wanted = new Set(desired.map((item) => keyOfItem(item, keys)));
+      return present.every((item) => wanted.has(keyOfItem(item, keys))) ? undefined : desired;
+    }
+    if (!isObject(desired) || !isObject(present)) return undefined;
+    const fields = Object.entries(desired)
+      .filter(([field]) => field !== 'metadata')
+      .map(([field, value]) => [field, replaced(value, present[field], join(path, field))] as const)
+      .filter(([, value]) => value !== undefined);
+    return fields.length === 0 ? undefined : Object.fromEntries(fields);
+  };
+  return replaced(document, live, '') as Record<string, unknown> | undefined;
+}
+
 interface Sides {
   readonly desired: unknown;
   readonly live: unknown;

@@ -22,6 +22,26 @@ function problemsOf(spec: unknown): unknown {
 }
 
 describe('limitsOf', () => {
+  it('leaves out fields of newer definitions, and says so; everything else of the spec is judged', () => {
+    const spec = {
+      subject: { kind: 'Organization', tomorrow: 1 },
+      limits: [{ period: 'Daily', usd: '5', burst: '1.00' }],
+      window: 'Rolling',
+    };
+    const result = limitsOf({ spec } as unknown as SpendPolicy);
+    expect(result).toMatchObject({ limits: [{ amount: 5_000_000_000n, period: 'daily' }] });
+    const says = 'is ignored: this operator is older than the definitions, so upgrade it';
+    expect('warnings' in result && [...result.warnings].sort()).toEqual([
+      `spec.limits[0].burst ${says}`,
+      `spec.subject.tomorrow ${says}`,
+      `spec.window ${says}`,
+    ]);
+    expect(problemsOf({ ...spec, limits: [{ period: 'Hourly', usd: '5', burst: '1.00' }] })).toMatchObject([
+      { field: 'spec.limits[0].period' },
+    ]);
+    expect(spec).toHaveProperty('window');
+  });
+
   it('says everything that a policy says', () => {
     const limits = compiled(SAMPLES.SpendPolicy[0]!);
     const common = {

@@ -20,7 +20,9 @@ const NO_THRESHOLD = [100];
  */
 export function limitsOf(
   policy: Pick<SpendPolicy, 'spec'>,
-): { readonly limits: readonly LimitContent[] } | { readonly problems: readonly PolicyProblem[] } {
+):
+  | { readonly limits: readonly LimitContent[]; readonly warnings: readonly string[] }
+  | { readonly problems: readonly PolicyProblem[] } {
   const judged = judge(SPEND_POLICY.spec, policy.spec);
   if ('problems' in judged) return judged;
   const { subject, limits, enforcement, timeZone, warnAtPercent, blockedMessage = null } = judged.spec;
@@ -40,6 +42,7 @@ export function limitsOf(
     blockedMessage,
   };
   return {
+    warnings: judged.warnings,
     limits: limits.map((limit) => ({
       ...common,
       period: PERIODS[limit.period],

@@ -69,7 +69,10 @@ export function managedPoliciesOf({
     problems.push(...refusals(documents, domains));
   }
   if (problems.length > 0) return { problems };
-  return { policies, warnings: [...repeated, ...reviews.flatMap(({ warnings }) => warnings)] };
+  return {
+    policies,
+    warnings: [...judged.warnings, ...repeated, ...reviews.flatMap(({ warnings }) => warnings)],
+  };
 }
 
 function distinct(written: readonly string[]): { domains: readonly Domain[]; repeated: readonly string[] } {

@@ -66,6 +66,8 @@ export interface PolicyFacts {
 
 export interface SpendPolicyFacts extends PolicyFacts {
   readonly policy: SpendPolicy;
+  /** What the spec says that has no effect; for people. */
+  readonly warnings?: readonly string[];
   /** What the spec says, compiled; none while it has problems. */
   readonly limits: readonly LimitContent[];
   /** As the databases have it, maybe of an earlier version of the policy. */

@@ -52,7 +52,7 @@ export function spendPolicyStatus(
 }
 
 function acceptedCondition(
-  { policy, problems, missingGateways, gateways, seen }: SpendPolicyFacts,
+  { policy, problems, warnings = [], missingGateways, gateways, seen }: SpendPolicyFacts,
   generation: number | undefined,
 ): ConditionInput {
   const say = (
@@ -76,7 +76,7 @@ function acceptedCondition(
         ? `It is for ${names}, but nobody of group ${name} has been seen: check the spelling of spec.subject.name, or wait until somebody signs in.`
         : `It is for ${names}, but user ${name} has not been seen: check spec.subject.name (an email address, or a subject), or wait until they sign in.`,
     );
-  return say('Accepted', `It is for ${names}.`);
+  return say('Accepted', [`It is for ${names}.`, ...warnings.map((warning) => `${warning}.`)].join(' '));
 }
 
 /** Why a policy is for no gateway at all. */

@@ -41,7 +41,7 @@ function compile(policy: PolicyResource): CompiledPolicy {
   if (policy.kind === 'SpendPolicy') {
     const result = limitsOf(policy);
     if ('problems' in result) return rejected(result.problems);
-    return accepted({ owner, policyName, limits: result.limits }, []);
+    return accepted({ owner, policyName, limits: result.limits }, result.warnings);
   }
   const result = managedPoliciesOf(policy);
   if ('problems' in result) return rejected(result.problems);

@@ -23,6 +23,7 @@ export function spendPolicyFacts(
   return {
     policy,
     ...commonFacts(gathered, index),
+    warnings: compiled.warnings,
     limits: compiled.rows?.limits ?? [],
     spending: gatewayKeys.flatMap((key) =>
       (databases.of(key)?.spendingOf(uid) ?? []).map((one) => ({ ...one, gateway: nameOf(key) })),
