@@ -150,6 +150,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
   metrics?.ledger.knowModels([...CATALOG, ...config.models].map(({ id }) => id));
   const spend = createSpend({
     caps: () => caps.current,
+    areCapsOutdated: () => caps.isOutdated,
     ledger: metrics === undefined ? resources.ledger : countedLedger(resources.ledger, metrics.ledger),
     prices: createPriceBook({
       pricing: config.pricing,

@@ -28,9 +28,12 @@ export interface RevisionFeedDeps<Rows extends Revised, Snapshot extends Revised
   readonly audit: Audit;
   /** How often the revision is looked at, in ms: the net below notifications. */
   readonly pollMs?: number;
+  /** How long nobody may have answered before what is in force counts as old, in ms. Default 10 000. */
+  readonly outdatedAfterMs?: number;
 }
 
 const POLL_MS = 1_000;
+const OUTDATED_AFTER_MS = 10_000;
 
 /**
  * What the rows amount to, kept current and compiled off the request path. Rows that do not compile, and a database
@@ -44,6 +47,8 @@ export class RevisionFeed<Rows extends Revised, Snapshot extends Revised> {
   /** What was read last, good or not. */
   #seen: bigint;
   #away = false;
+  /** Monotonic, in ms: since when nobody has answered what was asked; a process that was frozen has asked nothing. */
+  #unansweredSince: number | undefined;
   /** A notification came since the last look. */
   #stale = false;
   /** Ends the pause between two looks. */
@@ -80,6 +85,13 @@ export class RevisionFeed<Rows extends Revised, Snapshot extends Revised> {
     return this.#current;
   }
 
+  /** Whether newer rows may have been there for a while, since the database could not be asked. */
+  get isOutdated(): boolean {
+    const since = this.#unansweredSince;
+    if (since === undefined) return false;
+    return performance.now() - since > (this.#deps.outdatedAfterMs ?? OUTDATED_AFTER_MS);
+  }
+
   /** @param listener Called after each swap; must not throw. @returns a function that ends it. */
   onSwap(listener: (snapshot: Snapshot) => void): () => void {
     this.#listeners.add(listener);
@@ -96,8 +108,10 @@ export class RevisionFeed<Rows extends Revised, Snapshot extends Revised> {
     const { log, what } = this.#deps;
     while (await this.#pause()) {
       this.#stale = false;
+      this.#unansweredSince ??= performance.now();
       try {
         await this.#refresh();
+        this.#unansweredSince = undefined;
         if (this.#away) log.info(`${what} are current again`);
         this.#away = false;
       } catch (error) {

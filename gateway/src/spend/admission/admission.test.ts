@@ -492,6 +492,23 @@ describe('while PostgreSQL is away', () => {
     });
     answer(await configured.admit(callOf()), { input_tokens: 1, output_tokens: 1 });
   });
+
+  it('a cap that fails closed lets nobody through by limits that may be old, though the lease has room', async () => {
+    let isOutdated = false;
+    const areCapsOutdated = (): boolean => isOutdated;
+    const closed = await bed({
+      limits: [limit({ failurePolicy: 'closed' })],
+      overrides: { areCapsOutdated },
+    });
+    answer(await closed.admit(callOf()), { input_tokens: 1, output_tokens: 1 });
+    isOutdated = true;
+    expect((await refusal(() => closed.admit(callOf()))).message).toMatch(/^spend limit unavailable/);
+    isOutdated = false;
+    answer(await closed.admit(callOf()), { input_tokens: 1, output_tokens: 1 });
+    isOutdated = true;
+    const open = await bed({ limits: [limit({ failurePolicy: 'open' })], overrides: { areCapsOutdated } });
+    answer(await open.admit(callOf()), { input_tokens: 1, output_tokens: 1 });
+  });
 });
 
 describe('however a request ends', () => {

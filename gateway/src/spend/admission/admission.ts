@@ -49,6 +49,8 @@ export function createLearned(): Learned {
 export interface SpendDeps<C extends AdmissionCall> {
   /** The limits in force. */
   readonly caps: () => CapSnapshot;
+  /** Whether others may be in force by now: PostgreSQL could not be asked for some seconds. */
+  readonly areCapsOutdated: () => boolean;
   readonly ledger: Ledger;
   readonly prices: PriceBook;
   /** Asks an upstream how many tokens the input of a request has; undefined when it does not say. Never rejects. */
@@ -145,6 +147,8 @@ class Admission<C extends AdmissionCall> {
 
   start(): Admitted | Promise<Admitted> {
     if (this.#caps.length === 0) return this.#decide(this.#deps.ledger.hold(this.#id, []));
+    // What it holds may be lent all the same, but by limits that somebody may have lowered long ago.
+    if (this.#deps.areCapsOutdated()) this.#refuseWhereClosed();
     let usedUp = this.#caps.filter((cap) => this.#isUsedUp(cap));
     while (this.#askNextPools(usedUp)) usedUp = this.#caps.filter((cap) => this.#isUsedUp(cap));
     if (usedUp.length > 0) throw this.#refusal(usedUp.map((cap) => this.#blocked(cap, undefined)));
@@ -355,15 +359,19 @@ class Admission<C extends AdmissionCall> {
     );
   }
 
+  /** @throws ApiError when one of the caps fails closed. */
+  #refuseWhereClosed(): void {
+    const byDefault = this.#deps.enforcement.fail_closed_on_error ? 'closed' : 'open';
+    const closed = this.#caps.find(({ limit }) => (limit.failurePolicy ?? byDefault) === 'closed');
+    if (closed === undefined) return;
+    this.#auditBlocked('store_unavailable', closed, {});
+    throw limitsUnavailable();
+  }
+
   #unavailable(): Admitted {
     const estimate = this.#demand?.estimate;
-    const { enforcement, ledger } = this.#deps;
-    const byDefault = enforcement.fail_closed_on_error ? 'closed' : 'open';
-    const closed = this.#caps.find(({ limit }) => (limit.failurePolicy ?? byDefault) === 'closed');
-    if (closed !== undefined) {
-      this.#auditBlocked('store_unavailable', closed, {});
-      throw limitsUnavailable();
-    }
+    const { ledger } = this.#deps;
+    this.#refuseWhereClosed();
     const { context, principal } = this.#call;
     context.log.warn(
       { request_id: context.id, sub: principal.sub },

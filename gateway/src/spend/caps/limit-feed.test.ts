@@ -71,6 +71,7 @@ async function start(
     log: createLog('info', stream),
     audit: createAudit(stream),
     pollMs,
+    outdatedAfterMs: 50,
   });
   feeds.push(feed);
   return { feed, lines };
@@ -183,10 +184,12 @@ describe('LimitFeed', () => {
     const { looks } = limits;
     await until(() => limits.looks > looks + 5);
     expect(amountOf(feed)).toBe(1n);
+    await until(() => feed.isOutdated);
     limits.set([limit(ORGANIZATION, 2n)]);
     limits.away = false;
     await until(() => amountOf(feed) === 2n);
     await until(() => lines.some((line) => line.includes('current again')));
+    await until(() => !feed.isOutdated);
     expect(lines.filter((line) => line.includes('"level":"warn"'))).toHaveLength(1);
   });
 

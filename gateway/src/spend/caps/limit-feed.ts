@@ -4,7 +4,7 @@ import type { CapSnapshot } from '../types.ts';
 
 export interface LimitFeedDeps extends Pick<
   RevisionFeedDeps<LimitSet, CapSnapshot>,
-  'compile' | 'log' | 'audit' | 'pollMs'
+  'compile' | 'log' | 'audit' | 'pollMs' | 'outdatedAfterMs'
 > {
   readonly limits: Pick<LimitStore, 'readAll' | 'revision' | 'onChange'>;
 }

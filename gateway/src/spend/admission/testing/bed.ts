@@ -142,6 +142,7 @@ export async function spendBed(options: SpendBedOptions): Promise<SpendBed> {
   let snapshot = snapshotOf(options.limits ?? []);
   const spend = createSpend<AdmissionCall>({
     caps: () => snapshot,
+    areCapsOutdated: () => false,
     ledger: {
       hold: (id, needs) => ledger.hold(id, needs),
       wait: (id, choices, patience) => ledger.wait(id, choices, patience),
