@@ -1,5 +1,5 @@
 /**
- * Writes crds/generated/*.yaml, the chart's templates of them and docs/reference/custom-resources.md:
+ * Writes crds/generated/*.yaml, the chart's templates of them, schemas for editors and docs/reference/custom-resources.md:
  * `node crds/src/generate.ts`. With `--check` it writes nothing and exits 1 when a file is stale.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { renderChartTemplate } from './chart-template.ts';
 import { KINDS, toDefinition } from './definition.ts';
+import { editorSchema, manifestsSchema } from './editor-schema.ts';
 import { renderReference } from './reference-docs.ts';
 
 const GENERATED = '# Generated from crds/src by crds/src/generate.ts; edit the schemas and run it again.\n';
@@ -22,6 +23,11 @@ const files = new Map<string, string>([
     `{{- /* Generated from crds/src by crds/src/generate.ts; edit the schemas and run it again. */}}\n` +
       renderChartTemplate(kind),
   ]),
+  ...KINDS.map((kind): [string, string] => [
+    `../../docs/reference/schemas/${kind.singular}.json`,
+    `${JSON.stringify(editorSchema(kind), null, 2)}\n`,
+  ]),
+  ['../../docs/reference/schemas/manifests.json', `${JSON.stringify(manifestsSchema(KINDS), null, 2)}\n`],
   ['../../docs/reference/custom-resources.md', renderReference(KINDS)],
 ]);
 
