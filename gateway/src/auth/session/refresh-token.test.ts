@@ -29,4 +29,14 @@ describe('createRefreshTokens', () => {
     expect(createRefreshTokens([second, first]).currentFrom(original, digest(newest))).toBe(newest);
     expect(createRefreshTokens([second]).currentFrom(original, digest(newest))).toBeUndefined();
   });
+
+  it('finds it over a rotation of the secret on the way, and over a day of many refreshes', () => {
+    const [before, after] = [createRefreshTokens([first]), createRefreshTokens([second, first])];
+    const original = before.create();
+    const newest = after.successorOf(after.successorOf(before.successorOf(original)));
+    expect(after.currentFrom(original, digest(newest))).toBe(newest);
+    let far = original;
+    for (let step = 0; step < 60; step++) far = before.successorOf(far);
+    expect(before.currentFrom(original, digest(far))).toBe(far);
+  });
 });
