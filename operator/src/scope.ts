@@ -187,6 +187,13 @@ export class Scope {
         managedSettingsStatus(managedSettingsFacts(facts, index, databases), before, at),
     });
 
+    const neighboursOf = (gateway: ClaudeGateway): string[] => {
+      const key = keyOf(gateway);
+      const sameUrl = [...gateways.list()]
+        .filter(({ spec }) => spec.publicURL === gateway.spec.publicURL)
+        .map(keyOf);
+      return [...new Set([...sameUrl, ...databases.sharing(key)])].filter((other) => other !== key);
+    };
     const beyondStatus = { when: changedBeyondStatus };
     const referring = (kind: 'Secret' | 'ConfigMap') => (object: KubeObject) =>
       gatewaysReferring(gateways.list(), kind, object);
@@ -220,6 +227,10 @@ export class Scope {
         ...beyondStatus,
         maxDelay: 30_000,
         secondary: [
+          // Of one address, or one database, both have to say so.
+          source(gateways, (gateway) => neighboursOf(gateway), {
+            when: (gateway, before) => changedBeyondStatus(gateway, before),
+          }),
           ...[...childInformers.values()].map((informer) => children(informer, CLAUDE_GATEWAYS)),
           children(configMaps, CLAUDE_GATEWAYS),
           children(secrets, CLAUDE_GATEWAYS),

@@ -83,6 +83,19 @@ describeWithApiServer()('what is deleted goes, whoever is away', () => {
     await until(async () => (await owned(namespace)) === 0);
   }, 120_000);
 
+  it('says which gateways have one URL, and which one database, and stops when they do not', async () => {
+    const namespace = await site('common');
+    const message = async (): Promise<string> =>
+      (await namespace.condition('ClaudeGateway', 'main', 'Accepted', 'True')).message;
+    expect(await message()).not.toContain('same');
+    await namespace.apply(namespace.gatewayManifest('copy'));
+    await until(async () =>
+      /common\/copy has the same spec.publicURL.*common\/copy has the same database/.test(await message()),
+    );
+    await namespace.delete('ClaudeGateway', 'copy');
+    await until(async () => !(await message()).includes('same'));
+  }, 120_000);
+
   it('does not wait for a database that is away, and clears it when it is back', async () => {
     const namespace = await site('away');
     await until(async () => (await owned(namespace)) === 2);

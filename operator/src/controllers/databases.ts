@@ -72,10 +72,12 @@ export class Databases {
     const present = this.#byGateway.get(gateway);
     if (present !== undefined && present.id !== id) await this.detach(gateway);
     const connection = this.#connections.get(id) ?? this.#connect(id, target);
+    const joins = !connection.gateways.has(gateway) && connection.gateways.size > 0;
     connection.gateways.add(gateway);
     this.#byGateway.set(gateway, connection);
     try {
       const { policies } = await this.#patiently(connection);
+      if (joins) this.#options.onChange([...connection.gateways], 'all');
       if (this.#problems.delete(gateway) || wasNotAccepted) this.#options.onChange([gateway], 'all');
       return policies;
     } catch (error) {
@@ -164,8 +166,11 @@ export class Databases {
     this.#notAccepted.delete(gateway);
     const connection = this.#byGateway.get(gateway);
     this.#byGateway.delete(gateway);
-    if (connection === undefined || !connection.gateways.delete(gateway) || connection.gateways.size > 0)
+    if (connection === undefined || !connection.gateways.delete(gateway)) return;
+    if (connection.gateways.size > 0) {
+      this.#options.onChange([...connection.gateways], 'all');
       return;
+    }
     this.#connections.delete(connection.id);
     await close(connection);
   }

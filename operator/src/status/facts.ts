@@ -141,6 +141,8 @@ export interface GatewayFacts {
     readonly revision: bigint | undefined;
     readonly replicas: readonly { readonly policyRevision: bigint; readonly version: string | null }[];
   };
+  /** Sentences about what it has in common with other gateways. */
+  readonly shared?: readonly string[];
   readonly spendPolicies: number;
   readonly managedSettings: number;
   readonly signingKeys:

@@ -53,7 +53,7 @@ export function gatewayStatus(
 }
 
 function acceptedCondition(
-  { gateway, missing, problems, foreign, refused }: GatewayFacts,
+  { gateway, missing, problems, foreign, refused, shared = [] }: GatewayFacts,
   generation: number | undefined,
 ): ConditionInput {
   const say = (reason: Reason<'ClaudeGateway', 'Accepted'>, message: string): ConditionInput =>
@@ -74,7 +74,7 @@ function acceptedCondition(
         "pods of the ingress controller, or the load balancer, connect: often the network of the cluster's pods.",
     );
   }
-  return say('Accepted', 'The configuration makes sense.');
+  return say('Accepted', ['The configuration makes sense.', ...shared].join(' '));
 }
 
 function readyCondition(

@@ -307,6 +307,7 @@ export class GatewayReconciler {
         revision: database?.revision,
         replicas: database?.replicas ?? [],
       },
+      shared: this.#shared(gateway),
       spendPolicies: policies.spendPolicies.length,
       managedSettings: policies.managedSettings.length,
       signingKeys: signingKeys && {
@@ -320,6 +321,33 @@ export class GatewayReconciler {
     if ((await applier.applyStatus(CLAUDE_GATEWAYS, gateway, status)) !== 'changed') return;
     for (const event of transitions(CLAUDE_GATEWAYS.kind, before, status.conditions ?? []))
       events.record(CLAUDE_GATEWAYS, gateway, event);
+  }
+
+  /** What other gateways that are watched have, too: often a manifest that was copied. */
+  #shared(gateway: ClaudeGateway): string[] {
+    const { informers, databases } = this.#options;
+    const key = keyOf(gateway);
+    const { publicURL } = gateway.spec;
+    const sameUrl = [...informers.gateways.list()]
+      .filter((other) => other.spec.publicURL === publicURL && keyOf(other) !== key)
+      .map(keyOf)
+      .sort();
+    const sameDatabase = databases
+      .sharing(key)
+      .filter((other) => other !== key)
+      .toSorted();
+    return [
+      ...(sameUrl.length === 0
+        ? []
+        : [
+            `${sameUrl.join(', ')} has the same spec.publicURL: one address leads to one gateway, so give each its own.`,
+          ]),
+      ...(sameDatabase.length === 0
+        ? []
+        : [
+            `${sameDatabase.join(', ')} has the same database: policies, spending and sessions are shared. Give each a database of its own unless that is wanted.`,
+          ]),
+    ];
   }
 
   /**
