@@ -22,11 +22,12 @@ node --experimental-vm-modules --disable-warning=ExperimentalWarning node_module
   --json --outputFile="$report" "$@" ${options[@]+"${options[@]}"} >/dev/null
 status=$?
 
-node hack/test-summary.mjs "$report"
 if ((status)); then
   cat <<'HOW'
 Above, "●" names each test that failed, with what was expected and the line. One file again:
   make test TESTS=path/to/file.test.ts
 HOW
 fi
+# Last: programs and people read the sum at the end.
+node hack/test-summary.mjs "$report"
 exit "$status"
