@@ -11,6 +11,9 @@ run := hack/run.sh
 
 # e.g. make test TESTS="gateway/src/http --verbose"
 TESTS ?=
+# e.g. make dev CONFIG=.dev/my-gateway.yaml, a copy of .dev/gateway.yaml with changes of yours
+CONFIG ?=
+export CONFIG
 # e.g. make image IMAGE=registry.example/claude-gateway:1.2.3
 IMAGE ?= claude-gateway:dev
 
@@ -25,7 +28,7 @@ help: ## List what can be made
 
 .PHONY: dev
 dev: ## Run a gateway here, with a database, sign-in and an upstream to develop with; Ctrl-C stops it
-	@$(run) node --conditions=source --disable-warning=ExperimentalWarning dev/src/main.ts
+	@CLAUDE_GATEWAY_DEV_CONFIG="$$CONFIG" $(run) node --conditions=source --disable-warning=ExperimentalWarning dev/src/main.ts
 
 .PHONY: sign-in
 sign-in: ## Sign in to the gateway of `make dev` without Claude Code: eval "$$(make -s sign-in)"

@@ -1,5 +1,5 @@
 /** `make dev`: a gateway on this machine with everything around it. Ctrl-C stops all of it. */
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { startIdentityProvider } from './identity-provider.ts';
 import { DEVELOPMENT_USERS } from './identity-provider-users.ts';
@@ -28,6 +28,7 @@ interface Running {
 async function start(env: NodeJS.ProcessEnv): Promise<Running> {
   const home = resolve(env['CLAUDE_GATEWAY_DEV_HOME'] ?? join(ROOT, '.dev'));
   const port = env['PORT'];
+  const own = ownConfiguration(env['CLAUDE_GATEWAY_DEV_CONFIG']);
   mkdirSync(home, { recursive: true });
   stops.push({ name: 'lock', stop: takeLock(join(home, 'lock'), 'dev/src/main.ts') });
 
@@ -62,14 +63,17 @@ async function start(env: NodeJS.ProcessEnv): Promise<Running> {
   log.line(`The identity provider runs at ${identityProvider.issuer}`);
 
   const realUpstream = Boolean(env['ANTHROPIC_API_KEY']);
-  const upstream = realUpstream ? undefined : await startMessagesUpstream();
+  const upstream = realUpstream
+    ? undefined
+    : await startMessagesUpstream({ port: await ports.choose('upstream', 8091) });
   if (upstream !== undefined) {
     stops.push({ name: 'the upstream', stop: () => upstream.stop() });
     log.line(`The development upstream runs at ${upstream.url}`);
   }
   interrupted.signal.throwIfAborted();
 
-  const configPath = join(home, 'gateway.yaml');
+  const written = join(home, 'gateway.yaml');
+  const configPath = own ?? written;
   const config = gatewayYaml({
     port: gatewayPort,
     issuer: identityProvider.issuer,
@@ -77,7 +81,7 @@ async function start(env: NodeJS.ProcessEnv): Promise<Running> {
     ...(upstream === undefined ? {} : { upstreamUrl: upstream.url }),
     secrets,
   });
-  writePrivately(configPath, config);
+  writePrivately(written, config);
   const claudeConfigDir = join(home, 'claude');
   mkdirSync(claudeConfigDir, { recursive: true, mode: 0o700 });
   writePrivately(
@@ -150,6 +154,15 @@ async function start(env: NodeJS.ProcessEnv): Promise<Running> {
       `PostgreSQL went away (port ${postgres.port} answers no more); its data stays in ${postgres.dataDir}`,
   );
   return { failure: Promise.race([gatewayEnded, operatorEnded, postgresEnded]) };
+}
+
+/** The gateway.yaml that somebody made of the one that is written here. @throws Error when there is no such file. */
+function ownConfiguration(name: string | undefined): string | undefined {
+  if (name === undefined || name === '') return undefined;
+  const path = resolve(ROOT, name);
+  if (!existsSync(path))
+    throw new Error(`there is no ${path}: copy .dev/gateway.yaml there, and edit the copy`);
+  return path;
 }
 
 function writePrivately(path: string, content: string): void {

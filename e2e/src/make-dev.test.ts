@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -98,12 +98,28 @@ describe('make dev', () => {
     const config = readFileSync(join(home, 'gateway.yaml'), 'utf8');
     const again = start();
     await again.until(/Ctrl-C stops everything/);
-    const secretsAndAddresses = (text: string): string => text.replace(/base_url.*/, '');
-    expect(secretsAndAddresses(readFileSync(join(home, 'gateway.yaml'), 'utf8'))).toBe(
-      secretsAndAddresses(config),
-    );
+    expect(readFileSync(join(home, 'gateway.yaml'), 'utf8')).toBe(config);
+    await again.until(/SpendPolicy claude\/contractors: Accepted/);
+    // Nobody has signed in here, so that is no reason to doubt the spelling of a name.
+    expect(again.output).not.toContain('been seen');
     again.signal('SIGTERM');
     expect(await again.exited).toBe(0);
+  }, 120_000);
+
+  it('runs with a copy of the configuration, as the first lines of the configuration say', async () => {
+    const copy = join(home, 'my-gateway.yaml');
+    const written = readFileSync(join(home, 'gateway.yaml'), 'utf8');
+    expect(written).toContain('make dev CONFIG=');
+    writeFileSync(copy, written.replace('ask carol for more', 'ask dave for more'));
+    const own = start({ CLAUDE_GATEWAY_DEV_CONFIG: copy });
+    await own.until(/Ctrl-C stops everything/);
+    expect(own.output).toContain(`config.load  path=${copy}`);
+    own.signal('SIGTERM');
+    expect(await own.exited).toBe(0);
+
+    const lost = start({ CLAUDE_GATEWAY_DEV_CONFIG: join(home, 'lost.yaml') });
+    expect(await lost.exited).toBe(1);
+    expect(lost.output).toMatch(/there is no \S+lost\.yaml: copy \S+gateway\.yaml there/);
   }, 120_000);
 
   it('names the part that failed, with its last words, and stops the rest', async () => {

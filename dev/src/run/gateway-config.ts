@@ -21,8 +21,8 @@ export function gatewayYaml(options: GatewayConfigOptions): string {
   - provider: anthropic
     base_url: ${quote(options.upstreamUrl)}
     auth: { api_key: sk-ant-development }`;
-  return `# Written by \`make dev\` at every start. While it runs, edit this file and watch the gateway take it up; to keep a
-# change, copy the file and run:  node gateway/dist/main.js --config COPY   (after \`make build\`)
+  return `# Written by \`make dev\` at every start. While it runs, edit this file and watch the gateway take it up. To keep your
+# changes, copy the file and start with the copy:  make dev CONFIG=.dev/my-gateway.yaml
 listen:
   host: 127.0.0.1
   port: ${options.port}

@@ -138,7 +138,11 @@ export class LocalOperator {
     const status =
       policy.kind === 'SpendPolicy'
         ? spendPolicyStatus(
-            spendPolicyFacts(gather(policy, this.#index, this.#databases), this.#index, this.#databases),
+            {
+              ...spendPolicyFacts(gather(policy, this.#index, this.#databases), this.#index, this.#databases),
+              // A database that is minutes old has seen nobody, and that says nothing of how a name is spelled.
+              seen: undefined,
+            },
             before,
             now(),
           )
