@@ -37,7 +37,7 @@ sign-in: ## Sign in to the gateway of `make dev` without Claude Code: eval "$$(m
 .PHONY: test
 test: ## Run the unit and end-to-end tests (some of them: make test TESTS=gateway/src/http)
 	@hack/testbed.sh
-	@$(run) hack/test.sh --testPathIgnorePatterns /node_modules/ /dist/ e2e/src/image.test.ts e2e/src/cluster/ -- $(TESTS)
+	@$(run) hack/test.sh --testPathIgnorePatterns /node_modules/ /dist/ e2e/src/image.test.ts e2e/src/cluster/ e2e/src/newest/ -- $(TESTS)
 
 .PHONY: verify
 verify: ## Check what tests do not: generated files, format, lint, import rules, types
@@ -72,6 +72,11 @@ e2e-kind: $(if $(CLAUDE_GATEWAY_IMAGE),,image) ## Run the same tests on a cluste
 	@hack/testbed.sh
 	@CLAUDE_GATEWAY_E2E_CLUSTER=kind CLAUDE_GATEWAY_IMAGE=$(or $(CLAUDE_GATEWAY_IMAGE),$(IMAGE)) \
 	  $(run) hack/test.sh --runInBand -- $(or $(TESTS),e2e/src/cluster)
+
+# RECORD=1 writes what it says of each setting to contract/src/fixtures/.
+.PHONY: e2e-newest
+e2e-newest: ## Ask the newest Claude Code what its gateway accepts that ours does not
+	@$(run) hack/test.sh -- e2e/src/newest
 
 # ATTACK_BODIES, ATTACK_SEED, STORM_REQUESTS and STORM_SEED say how long and which one; hack/attack.sh says how to read it.
 .PHONY: attack

@@ -14,6 +14,7 @@ export {
 } from './catalog.ts';
 export { addressRefusal, hostRefusal, isLoopbackName } from './destinations.ts';
 export { referencesIn } from './expansion.ts';
+export { compileGroupsPath, type GroupsPath } from './groups-path.ts';
 export { jsonSchema } from './json-schema.ts';
 export { loadConfig, type LoadedConfig, type LoadOptions } from './load-config.ts';
 export { lowerAscii } from './lower-ascii.ts';

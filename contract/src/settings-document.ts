@@ -1,13 +1,14 @@
-import { DESKTOP_RESERVED_KEYS, SETTINGS_KEYS, type SettingShape } from './settings-keys.ts';
+import { DESKTOP_RESERVED_KEYS, SETTINGS_ALIASES, SETTINGS_KEYS } from './settings-keys.ts';
 import { isObject, kindOf, Review, type DocumentVerdict } from './settings-review.ts';
+import type { SettingShape } from './settings-shapes.ts';
 
 export type { DocumentRemark, DocumentVerdict } from './settings-review.ts';
 
 /**
  * Judges a Claude Code settings document (`cli`, `code`) before it is pushed to developers' machines.
  *
- * Claude Code strips entries that it cannot read, so a misspelt deny rule would silently not apply: wrong shapes of
- * known keys are problems. Unknown keys only give a warning, since clients may be newer than this list.
+ * Claude Code drops entries that it cannot read, without a word, so that a misspelt deny rule or an incomplete list of
+ * marketplaces would lock down nothing: wrong shapes of known keys are problems. Unknown keys only give a warning, since clients may be newer than this list.
  */
 export function validateSettingsDocument(document: unknown): DocumentVerdict {
   const review = new Review();
@@ -18,6 +19,10 @@ export function validateSettingsDocument(document: unknown): DocumentVerdict {
   for (const [key, value] of Object.entries(document)) {
     if (key === 'mcpServers') review.problem(key, MCP_SERVERS);
     else review.entry(SETTINGS_KEYS, '', key, value, 'a setting that this gateway knows');
+  }
+  for (const [alias, key] of Object.entries(SETTINGS_ALIASES)) {
+    if (Object.hasOwn(document, alias) && Object.hasOwn(document, key))
+      review.problem(alias, `is another name of ${key}, which stands here too: keep ${key} alone`);
   }
   reviewAvailableModels(review, document['availableModels']);
   return review.verdict();

@@ -1,5 +1,5 @@
 import { closestName } from './closest-name.ts';
-import { HOOK_EVENTS, HOOK_TYPES, type SettingShape } from './settings-keys.ts';
+import type { NumberShape, ObjectShape, RecordShape, SettingShape, TaggedShape } from './settings-shapes.ts';
 
 /** Something about one place of a document, for the person who wrote it. */
 export interface DocumentRemark {
@@ -46,8 +46,7 @@ export class Review {
       this.value(keys[key] as SettingShape, path, value);
       return;
     }
-    const meant = closestName(key, Object.keys(keys));
-    this.warn(path, `is not ${known}${meant === undefined ? '' : `: did you mean ${meant}?`}`);
+    this.#unknown(path, key, Object.keys(keys), known);
   }
 
   value(shape: SettingShape, path: string, value: unknown): void {
@@ -56,14 +55,84 @@ export class Review {
       if (typeof value !== 'string' || !shape.oneOf.includes(value)) {
         this.problem(path, `must be ${listed(shape.oneOf)}, not ${found(value)}`);
       }
-    } else if (!isObject(value)) {
-      this.#mismatch(path, 'an object', value);
-    } else if ('recordOf' in shape) {
-      for (const [key, inner] of Object.entries(value)) this.value(shape.recordOf, `${path}.${key}`, inner);
-    } else {
-      for (const [key, inner] of Object.entries(value))
-        this.entry(shape.keys, path, key, inner, `a key of ${path} that this gateway knows`);
+    } else if ('number' in shape) this.#number(shape, path, value);
+    else if ('anyOf' in shape) {
+      if (!shape.anyOf.some((each) => accepts(each, value)))
+        this.problem(path, `must be ${shape.described}, not ${found(value)}`);
+    } else if ('listOf' in shape) {
+      if (!Array.isArray(value)) this.#mismatch(path, 'a list', value);
+      else (value as unknown[]).forEach((item, index) => this.value(shape.listOf, `${path}[${index}]`, item));
+    } else if (!isObject(value)) this.#mismatch(path, 'an object', value);
+    else if ('recordOf' in shape) this.#record(shape, path, value);
+    else if ('tag' in shape) this.#tagged(shape, path, value);
+    else if ('exactlyOne' in shape) this.#exactlyOne(shape.exactlyOne, path, value);
+    else this.#object(shape, path, value);
+  }
+
+  #number({ number, above, atMost }: NumberShape, path: string, value: unknown): void {
+    if (typeof value !== 'number') this.#mismatch(path, 'a number', value);
+    else if (number === 'whole' && !Number.isInteger(value))
+      this.problem(path, `must be a whole number, not ${value}`);
+    else if (above !== undefined && value <= above)
+      this.problem(path, `must be more than ${above}, not ${value}`);
+    else if (atMost !== undefined && value > atMost)
+      this.problem(path, `must be ${atMost} at most, not ${value}`);
+  }
+
+  #record(
+    { recordOf, names, named }: RecordShape,
+    path: string,
+    value: Readonly<Record<string, unknown>>,
+  ): void {
+    for (const [name, inner] of Object.entries(value)) {
+      const at = `${path}.${name}`;
+      if (names?.includes(name) === false) this.#unknown(at, name, names, named ?? 'known');
+      this.value(recordOf, at, inner);
     }
+  }
+
+  #object(
+    { keys, required = [], forbidden = {}, open = false }: ObjectShape,
+    path: string,
+    value: Readonly<Record<string, unknown>>,
+  ): void {
+    for (const key of required) {
+      if (value[key] !== undefined) continue;
+      const shape = keys[key] ?? 'any';
+      if (shape === 'any') this.problem(`${path}.${key}`, 'is missing');
+      else this.value(shape, `${path}.${key}`, undefined);
+    }
+    for (const [key, inner] of Object.entries(value)) {
+      if (Object.hasOwn(forbidden, key)) this.problem(`${path}.${key}`, forbidden[key] ?? '');
+      else if (!open || Object.hasOwn(keys, key))
+        this.entry(keys, path, key, inner, `a key of ${path} that this gateway knows`);
+    }
+  }
+
+  #tagged({ tag, variants }: TaggedShape, path: string, value: Readonly<Record<string, unknown>>): void {
+    const kind = value[tag];
+    const variant = typeof kind === 'string' && Object.hasOwn(variants, kind) ? variants[kind] : undefined;
+    if (variant === undefined) this.value({ oneOf: Object.keys(variants) }, `${path}.${tag}`, kind);
+    else this.#object({ ...variant, keys: { [tag]: 'string', ...variant.keys } }, path, value);
+  }
+
+  #exactlyOne(
+    keys: Readonly<Record<string, SettingShape>>,
+    path: string,
+    value: Readonly<Record<string, unknown>>,
+  ): void {
+    const present = Object.keys(keys).filter((key) => value[key] !== undefined);
+    if (present.length !== 1)
+      this.problem(
+        path,
+        `must have exactly one of ${listed(Object.keys(keys))}, ${present.length === 0 ? 'and has none' : `not ${present.join(' and ')}`}`,
+      );
+    else this.#object({ keys }, path, value);
+  }
+
+  #unknown(path: string, name: string, names: readonly string[], known: string): void {
+    const meant = closestName(name, names);
+    this.warn(path, `is not ${known}${meant === undefined ? '' : `: did you mean ${meant}?`}`);
   }
 
   #simple(shape: Extract<SettingShape, string>, path: string, value: unknown): void {
@@ -81,6 +150,10 @@ export class Review {
       case 'list':
         if (!Array.isArray(value)) this.#mismatch(path, 'a list', value);
         return;
+      case 'url':
+        if (typeof value !== 'string' || !URL.canParse(value))
+          this.problem(path, `must be a URL such as https://example.com/x, not ${found(value)}`);
+        return;
       case 'strings':
         this.#strings(path, value);
         return;
@@ -92,9 +165,6 @@ export class Review {
         return;
       case 'env':
         this.#env(path, value);
-        return;
-      case 'hooks':
-        this.#hooks(path, value);
         return;
     }
   }
@@ -127,64 +197,16 @@ export class Review {
     }
   }
 
-  #hooks(path: string, value: unknown): void {
-    if (!isObject(value)) {
-      this.#mismatch(path, 'an object of events', value);
-      return;
-    }
-    for (const [event, matchers] of Object.entries(value)) {
-      const at = `${path}.${event}`;
-      if (!HOOK_EVENTS.includes(event)) {
-        const meant = closestName(event, HOOK_EVENTS);
-        this.warn(
-          at,
-          `is not an event that this gateway knows${meant === undefined ? '' : `: did you mean ${meant}?`}`,
-        );
-      }
-      if (!Array.isArray(matchers)) {
-        this.#mismatch(at, 'a list of {matcher, hooks}', matchers);
-        continue;
-      }
-      for (const [index, matcher] of (matchers as unknown[]).entries())
-        this.#matcher(`${at}[${index}]`, matcher);
-    }
-  }
-
-  #matcher(path: string, value: unknown): void {
-    if (!isObject(value)) {
-      this.#mismatch(path, 'an object with hooks', value);
-      return;
-    }
-    const { matcher, hooks } = value;
-    if (matcher !== undefined && typeof matcher !== 'string')
-      this.#mismatch(`${path}.matcher`, 'a string', matcher);
-    if (!Array.isArray(hooks)) {
-      this.#mismatch(`${path}.hooks`, 'a list of hooks', hooks);
-      return;
-    }
-    for (const [index, hook] of (hooks as unknown[]).entries()) this.#hook(`${path}.hooks[${index}]`, hook);
-  }
-
-  #hook(path: string, value: unknown): void {
-    if (!isObject(value)) {
-      this.#mismatch(path, 'an object with a type', value);
-      return;
-    }
-    const { type } = value;
-    const required =
-      typeof type === 'string' && Object.hasOwn(HOOK_TYPES, type) ? HOOK_TYPES[type] : undefined;
-    if (required === undefined) {
-      this.problem(`${path}.type`, `must be ${listed(Object.keys(HOOK_TYPES))}, not ${found(type)}`);
-      return;
-    }
-    for (const key of required) {
-      if (typeof value[key] !== 'string') this.#mismatch(`${path}.${key}`, 'a string', value[key]);
-    }
-  }
-
   #mismatch(path: string, expected: string, value: unknown): void {
     this.problem(path, `must be ${expected}, not ${kindOf(value)}`);
   }
+}
+
+/** Whether a value has a shape, when nobody asks why not. */
+function accepts(shape: SettingShape, value: unknown): boolean {
+  const review = new Review();
+  review.value(shape, '', value);
+  return review.verdict().problems.length === 0;
 }
 
 const SCALARS = { boolean: 'true or false', number: 'a number', string: 'a string' } as const;

@@ -1,4 +1,5 @@
 import type { GatewayConfig } from '@claude-gateway/contract';
+import { modelPricing } from './model-pricing.ts';
 import type { Parts } from './parts.ts';
 import type { Resources } from './pipeline.ts';
 import { LivePolicy } from './policy/live-policy.ts';
@@ -16,13 +17,14 @@ export async function livePolicy(
   const { ledger, log, audit } = resources;
   const rows = await policyRowFeed(resources, parts);
   const source = policySource(config);
+  const pricing = modelPricing(config, source);
   return parts.use(
     'policy',
-    [source, publicUrl],
+    [source, publicUrl, pricing],
     () =>
       new LivePolicy({
         source,
-        options: { publicUrl },
+        options: { publicUrl, ...(pricing === undefined ? {} : { modelPricing: pricing }) },
         rows,
         onSwap: () => ledger.policyChanged(),
         log,
@@ -54,7 +56,7 @@ function policyRowFeed(
 }
 
 /** What policy is made from, and nothing else: other changes of the file leave it alone. */
-function policySource(config: GatewayConfig): PolicySource {
+export function policySource(config: GatewayConfig): PolicySource {
   const { session, upstreams, models, auto_include_builtin_models, managed } = config;
   return {
     session: { ttl_hours: session.ttl_hours },

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { clientAssertionSchema } from './client-assertion.ts';
+import { compileGroupsPath } from '../groups-path.ts';
 import { evenWithProblems, fetchableUrl, nonEmpty, normalizeDomain, numeric, urlText } from './fields.ts';
 import { isFetchableUrl } from './addresses.ts';
 
@@ -88,6 +89,24 @@ const formActionOrigins = z
   .default([])
   .describe("Further origins that sign-in redirects through, for the form-action of the page's CSP.");
 
+const DEFAULT_GROUPS_CLAIM = 'groups';
+const groupsPath = nonEmpty()
+  .superRefine((query, ctx) => {
+    try {
+      compileGroupsPath(query);
+    } catch (error) {
+      ctx.addIssue({
+        code: 'custom',
+        message:
+          `is no JSONPath query (${(error as Error).message}): write one such as $.realm_access.roles[*], ` +
+          'or use groups_claim for a claim name or a JSON Pointer',
+      });
+    }
+  })
+  .describe(
+    "JSONPath (RFC 9535) to the groups, in place of groups_claim, such as $.memberships[?@.kind=='team'].name.",
+  );
+
 const shape = {
   issuer: fetchableUrl().describe(
     'Issuer identifier of the OpenID provider; its discovery document is below /.well-known/openid-configuration.',
@@ -139,8 +158,9 @@ const shape = {
       'Claim (name or JSON Pointer) that holds the email, or a list: the first that is present counts.',
     ),
   groups_claim: nonEmpty()
-    .default('groups')
+    .default(DEFAULT_GROUPS_CLAIM)
     .describe('Claim (name or JSON Pointer, RFC 6901) that holds the groups.'),
+  groups_jsonpath: groupsPath.optional(),
   groups_prefix: groupsPrefix.optional(),
   groups_filter: groupsFilter.optional(),
   userinfo_fallback: z
@@ -161,14 +181,18 @@ const shape = {
   form_action_origins: formActionOrigins,
 };
 
-interface ClientAuth {
+interface Provider {
   readonly token_endpoint_auth_method?: string | undefined;
   readonly client_secret?: unknown;
   readonly client_assertion?: unknown;
+  readonly groups_claim?: string | undefined;
+  readonly groups_jsonpath?: string | undefined;
 }
 
-function checkClientAuth(provider: ClientAuth, ctx: z.RefinementCtx): void {
+function checkProvider(provider: Provider, ctx: z.RefinementCtx): void {
   const issue = (field: string, message: string) => ctx.addIssue({ code: 'custom', path: [field], message });
+  if (provider.groups_jsonpath !== undefined && provider.groups_claim !== DEFAULT_GROUPS_CLAIM)
+    issue('groups_jsonpath', 'is read in place of groups_claim: remove one of the two');
   if (provider.token_endpoint_auth_method !== 'private_key_jwt') {
     if (provider.client_secret === undefined) {
       issue(
@@ -209,10 +233,8 @@ const name = z
 
 const singleProvider = z
   .strictObject({ name: name.default(DEFAULT_PROVIDER_NAME), label, ...shape })
-  .superRefine(checkClientAuth, evenWithProblems);
-const listedProvider = z
-  .strictObject({ name, label, ...shape })
-  .superRefine(checkClientAuth, evenWithProblems);
+  .superRefine(checkProvider, evenWithProblems);
+const listedProvider = z.strictObject({ name, label, ...shape }).superRefine(checkProvider, evenWithProblems);
 
 /** One identity provider, or several: then the verification page offers a choice. Always a list afterwards. */
 export const oidcSchema = z

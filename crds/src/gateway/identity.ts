@@ -106,6 +106,11 @@ const identityProvider = withRules(
       .default(['email'])
       .describe('Claims (names or JSON Pointers) that may hold the email: the first that is present counts.'),
     groupsClaim: claim().default('groups').describe('Claim (name or JSON Pointer) that holds the groups.'),
+    groupsJSONPath: text(256)
+      .optional()
+      .describe(
+        "JSONPath (RFC 9535) to the groups, in place of groupsClaim, such as $.memberships[?@.kind=='team'].name.",
+      ),
     groupsPrefix: text(64, matching(/^\S+$/, 'write a prefix without spaces, such as partners/'))
       .optional()
       .describe(

@@ -88,6 +88,7 @@ const everything: ClaudeGatewaySpecInput = {
       name: 'partners',
       issuer: 'https://login.partner.example/v2?tenant=a',
       clientID: 'claude',
+      groupsJSONPath: "$.memberships[?@.kind=='team'].name",
       clientAssertion: { privateKeyRef: secret('tls.key'), certificateRef: secret('tls.crt') },
     },
   ],

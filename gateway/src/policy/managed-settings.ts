@@ -29,16 +29,24 @@ export interface EffectivePolicy {
   readonly managesDesktopCode: boolean;
 }
 
+/** Settings that come from the gateway's own configuration. */
+export interface PushedSettings {
+  /** Environment variables; a policy's `env` overrides them. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Stands where a policy says nothing of it. */
+  readonly modelPricing?: JsonObject | undefined;
+}
+
 /**
  * Merges policies into what one person gets.
  *
  * @param indexes Into `policies`, the most specific first.
- * @param extraEnv Environment variables that the gateway itself pushes; a policy's `env` overrides them.
+ * @param pushed What the gateway itself adds.
  */
 export function combinePolicies(
   policies: readonly PolicyEntry[],
   indexes: readonly number[],
-  extraEnv: Readonly<Record<string, string>> = {},
+  pushed: PushedSettings = { env: {} },
 ): EffectivePolicy {
   let own: JsonObject = {};
   let desktop: JsonObject | undefined;
@@ -54,7 +62,7 @@ export function combinePolicies(
   const availableModels = own['availableModels'];
   return {
     indexes,
-    document: renderDocument(withExtraEnv(own, extraEnv)),
+    document: renderDocument(withPushed(own, pushed)),
     servedToDesktop: usesCode ? hasSettings : serveToDesktop === true,
     availableModels: isList(availableModels)
       ? availableModels.filter((entry) => typeof entry === 'string')
@@ -75,7 +83,10 @@ export function renderDocument(settings: JsonObject): SettingsDocument {
   };
 }
 
-function withExtraEnv(settings: JsonObject, extraEnv: Readonly<Record<string, string>>): JsonObject {
-  if (Object.keys(extraEnv).length === 0) return settings;
-  return mergeSettings({ env: extraEnv }, settings);
+function withPushed(settings: JsonObject, { env, modelPricing }: PushedSettings): JsonObject {
+  const priced =
+    modelPricing === undefined || Object.hasOwn(settings, 'modelPricing')
+      ? settings
+      : { ...settings, modelPricing };
+  return Object.keys(env).length === 0 ? priced : mergeSettings({ env }, priced);
 }

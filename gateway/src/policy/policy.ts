@@ -20,6 +20,8 @@ export interface PolicyOptions {
   readonly publicUrl: string;
   /** Environment variables that the gateway pushes to every client that gets settings (telemetry). */
   readonly extraEnv?: Readonly<Record<string, string>>;
+  /** The setting `modelPricing`, where this gateway does not charge the list prices. */
+  readonly modelPricing?: JsonObject;
   /** Whether telemetry is forwarded, so that Claude Desktop is told to export to this gateway. */
   readonly telemetry?: boolean;
 }
@@ -85,13 +87,14 @@ export function compilePolicy(source: PolicySource, options: PolicyOptions): Pol
   const policies = source.managed.policies;
   const mode = source.managed.policy_mode ?? 'first_match';
   const extraEnv = options.extraEnv ?? {};
+  const pushed = { env: extraEnv, modelPricing: options.modelPricing };
   const matcher = createPolicyMatcher(policies, mode);
   const named = new Set(policies.flatMap(({ match }) => match.groups ?? []));
   const models = createModelPolicy(source);
   const desktopConfigured = policies.some(({ desktop }) => desktop !== undefined);
 
   const compile = (indexes: readonly number[]): Compiled => {
-    const policy = combinePolicies(policies, indexes, extraEnv);
+    const policy = combinePolicies(policies, indexes, pushed);
     const access = models.accessFor(policy.availableModels);
     const desktop = compileDesktop(policy, access.listed, {
       publicUrl: options.publicUrl,

@@ -32,12 +32,14 @@ function check(name: string, yaml: string): Promise<{ code: unknown; output: str
 it.each(CASES)(
   '$name: gateway --check has nothing to say but what it cannot do yet',
   async ({ name, gateway }) => {
-    const { yaml, files } = renderConfig(gateway, SIGNING_KEYS);
-    for (const { kind, name: object, key, path } of files) {
+    const { yaml, files, tokens } = renderConfig(gateway, SIGNING_KEYS);
+    const mount = (path: string, content: string): void => {
       const file = path.replace(MOUNTED, directory);
       mkdirSync(dirname(file), { recursive: true });
-      writeFileSync(file, sampleValue(kind, object, key) ?? '');
-    }
+      writeFileSync(file, content);
+    };
+    for (const { kind, name: object, key, path } of files) mount(path, sampleValue(kind, object, key) ?? '');
+    for (const { path } of tokens) mount(path, 'a-token');
     const { code, output } = await check(name, yaml);
     if (code === 0) {
       expect(output).toBe(`${join(directory, `${name}.yaml`)}: valid\n`);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { compileClaim, hasGroupOverage, readGroups, readText } from './claims.ts';
+import { compileClaim, compileGroupsQuery, hasGroupOverage, readGroups, readText } from './claims.ts';
 
 const CLAIMS = {
   email: ' Alice@corp.example ',
@@ -24,6 +24,30 @@ describe('names of claims', () => {
     ['toString', undefined],
   ])('%s', (name, value) => {
     expect(compileClaim(name)(CLAIMS)).toEqual(value);
+  });
+});
+
+describe('a JSONPath to the groups', () => {
+  const claims = {
+    ...CLAIMS,
+    memberships: [
+      { kind: 'team', name: 'eng' },
+      { kind: 'site', name: 'berlin' },
+      { kind: 'team', name: 'eng' },
+      { kind: 'team', name: 5 },
+    ],
+  };
+  it.each<[string, readonly string[] | null]>([
+    ["$.memberships[?@.kind=='team'].name", ['eng']],
+    ['$.resource_access[*].roles[*]', ['eng']],
+    ['$.resource_access.gateway.roles', ['eng']],
+    ["$['https://corp.example/groups']", ['namespaced']],
+    ["$.resource_access['a/b']['c~d']", ['escaped']],
+    ['$.absent[*].name', null],
+    ['$.memberships[*].absent', null],
+    ['$.__proto__', null],
+  ])('%s', (query, groups) => {
+    expect(readGroups(claims, compileGroupsQuery(query))).toEqual(groups);
   });
 });
 

@@ -1,3 +1,5 @@
+import { compileGroupsPath } from '@claude-gateway/contract';
+
 /** Claims of an ID token or of an answer of the UserInfo endpoint. */
 export type Claims = Readonly<Record<string, unknown>>;
 
@@ -15,6 +17,20 @@ export function compileClaim(name: string): ClaimReader {
     .split('/')
     .map((token) => token.replaceAll('~1', '/').replaceAll('~0', '~'));
   return (claims) => tokens.reduce<unknown>(own, claims);
+}
+
+/**
+ * Compiles a JSONPath query for groups (RFC 9535). Each match is a group or a list of them; without a match the claim is
+ * absent.
+ *
+ * @throws Error for what is no query; the configuration has been checked.
+ */
+export function compileGroupsQuery(query: string): ClaimReader {
+  const find = compileGroupsPath(query);
+  return (claims) => {
+    const found = find(claims).flat();
+    return found.length === 0 ? undefined : found;
+  };
 }
 
 function own(value: unknown, key: string): unknown {

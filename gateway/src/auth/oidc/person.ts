@@ -1,6 +1,7 @@
 import { lowerAscii } from '@claude-gateway/contract';
 import {
   compileClaim,
+  compileGroupsQuery,
   hasGroupOverage,
   isEmailUnverified,
   readGroups,
@@ -30,7 +31,10 @@ export function compilePersonReader(settings: OidcSettings): PersonReader {
   const id = compileClaim(settings.user_id_claim ?? 'sub');
   const email = [settings.email_claim ?? 'email'].flat().map(compileClaim);
   const name = [compileClaim('name')];
-  const groups = compileClaim(settings.groups_claim ?? 'groups');
+  const groups =
+    settings.groups_jsonpath === undefined
+      ? compileClaim(settings.groups_claim ?? 'groups')
+      : compileGroupsQuery(settings.groups_jsonpath);
 
   const firstText = (sources: readonly Claims[], readers: readonly ClaimReader[]): string | null => {
     for (const claims of sources) {

@@ -245,6 +245,12 @@ describe('Keycloak', () => {
     expect(identity.groups).toEqual(['eng', 'admin']);
   });
 
+  it('has roles in several clients, which a JSONPath reaches together', async () => {
+    const [issuer, provider] = await start('keycloak', { groups_jsonpath: '$.resource_access[*].roles[*]' });
+    const { identity } = await issuer.signIn(provider, claims);
+    expect(identity.groups).toEqual(['eng', 'admin', 'view-profile']);
+  });
+
   it('moves nested roles to userinfo when tokens are lightweight', async () => {
     const { resource_access: roles, email, ...light } = claims;
     const [issuer, provider] = await start('keycloak', {
