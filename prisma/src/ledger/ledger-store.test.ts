@@ -325,6 +325,27 @@ describe.each(POSTGRES_VERSIONS)('the ledger on PostgreSQL %i', (version) => {
       expect(noted).toEqual([]);
     });
 
+    it('drop notes that came after their settlement', async () => {
+      const window = pool();
+      const ledger = await ledgerWith(window);
+      const replicaId = await newReplica(ledger);
+      const [done, open] = [newSettlement([window], abandoned), newSettlement([window], abandoned)];
+      const record = { ...done.record, outcome: 'complete' } as const;
+      await ledger.settle(replicaId, { settlements: [{ ...done, record }], returns: [] });
+      // As a heartbeat leaves it that began before the settlement and ended after it.
+      await postgres.sql(
+        'insert into claude_gateway.in_flight_requests (id, replica_id, window_ids, record) values ($1, $2, $3, $4)',
+        [done.record.id, replicaId, [], '{}'],
+      );
+      const beat = { replicaId, name: 'pod', policyRevision: 1n, ttlMs: 60_000 };
+      await ledger.heartbeat({ ...beat, inFlight: [open] });
+      const noted = await postgres.sql(
+        'select id from claude_gateway.in_flight_requests where replica_id = $1',
+        [replicaId],
+      );
+      expect(noted).toEqual([[open.record.id]]);
+    });
+
     it('that come back correct their floors', async () => {
       const window = pool();
       const tokens = newWindow({ kind: 'user', sub: randomUUID() }, { unit: 'tokens' });

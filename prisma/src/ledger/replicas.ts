@@ -3,7 +3,8 @@ import type { Statement } from '../gated-query.ts';
 
 /**
  * `$1` replica, `$2` name, `$3` policy revision, `$4` time to live in ms, `$5` requests to note as JSON, `$6` version of the
- * program, `$7` whether it hears notifications. One row: whether the replica was on the list. (A row that was inserted has no xmax; one that was updated keeps the lock that ON CONFLICT
+ * program, `$7` whether it hears notifications. Also removes notes of what
+ * was settled: one that was on its way while its request was settled comes after it. One row: whether the replica was on the list. (A row that was inserted has no xmax; one that was updated keeps the lock that ON CONFLICT
  * took on it.)
  */
 export const HEARTBEAT: Statement = {
@@ -24,7 +25,13 @@ export const HEARTBEAT: Statement = {
       FROM json_to_recordset($5::json) AS n (id uuid, window_ids uuid[], record jsonb)
      WHERE NOT EXISTS (SELECT FROM ${SCHEMA}.usage_records u WHERE u.id = n.id AND u.outcome <> 'abandoned')
      ORDER BY n.id
-    ON CONFLICT (id) DO NOTHING)
+    ON CONFLICT (id) DO NOTHING),
+  settled AS (
+    DELETE FROM ${SCHEMA}.in_flight_requests WHERE id = ANY (ARRAY(
+      SELECT n.id FROM ${SCHEMA}.in_flight_requests n
+       WHERE n.replica_id = $1::uuid
+         AND EXISTS (SELECT FROM ${SCHEMA}.usage_records u WHERE u.id = n.id AND u.outcome <> 'abandoned')
+         FOR UPDATE SKIP LOCKED)))
   SELECT known FROM beat`,
 };
 

@@ -325,6 +325,34 @@ describe('several replicas', () => {
 });
 
 describe('PostgreSQL away', () => {
+  it('settles a request that used nothing when it may be noted: the answer to its heartbeat was lost', async () => {
+    let lost = 0;
+    const settled: [string, bigint][] = [];
+    const ledger = await replica(0, {
+      ttlMs: 3_000,
+      wrap: (store) => ({
+        heartbeat: async (beat) => {
+          const answer = await store.heartbeat(beat);
+          if (beat.inFlight.length === 0) return answer;
+          lost++;
+          throw new StoreUnavailableError('answer lost');
+        },
+        settle: (id, batch) => {
+          for (const { record } of batch.settlements) settled.push([record.id, record.costNanoUsd]);
+          return store.settle(id, batch);
+        },
+      }),
+    });
+    const window = pool();
+    const id = randomUUID();
+    const hold = heldOf(await ledger.hold(id, [need(window, 10_000n, 100n)]));
+    ledger.note(hold, () => ({ ...recordOf(id, 50n, window), outcome: 'abandoned' }));
+    while (lost === 0) await sleep(20);
+    ledger.release(hold);
+    while (settled.length === 0) await sleep(20);
+    expect(settled).toEqual([[id, 0n]]);
+  });
+
   it('lends what is at hand, then says that it is away, and settles everything afterwards', async () => {
     let away = false;
     const unless = <T>(work: () => Promise<T>): Promise<T> =>

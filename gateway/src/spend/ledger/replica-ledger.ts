@@ -51,6 +51,8 @@ interface OpenHold extends Hold {
   readonly since: number;
   floor: (() => UsageRecord) | undefined;
   noted: boolean;
+  /** It was in a heartbeat: even if that failed, PostgreSQL may have noted it. */
+  sent: boolean;
 }
 
 /** See {@link Ledger} and docs/adr/0014-ledger.md. */
@@ -233,8 +235,8 @@ export class ReplicaLedger implements Ledger {
   }
 
   release(hold: Hold): void {
-    const { noted, floor } = this.#open.get(hold.id) ?? {};
-    if (noted === true && floor !== undefined) {
+    const { sent, floor } = this.#open.get(hold.id) ?? {};
+    if (sent === true && floor !== undefined) {
       // Its note must go, or it would be charged should this replica die.
       this.settle(hold, unused(floor()));
       return;
@@ -394,7 +396,7 @@ export class ReplicaLedger implements Ledger {
 
   #admit(id: string, needs: readonly WindowNeed[], now = this.#now()): Hold {
     this.#leases.used(now);
-    const hold: OpenHold = { id, needs, since: now, floor: undefined, noted: false };
+    const hold: OpenHold = { id, needs, since: now, floor: undefined, noted: false, sent: false };
     for (const need of needs) {
       const account = this.#leases.of(need);
       account.free -= need.amount;
@@ -444,7 +446,7 @@ export class ReplicaLedger implements Ledger {
       // In order of admission.
       if (hold.since > before) break;
       if (hold.noted || hold.floor === undefined) continue;
-      hold.noted = true;
+      hold.noted = hold.sent = true;
       requests.push({ record: hold.floor(), windowIds: hold.needs.map(({ window }) => window.id) });
     }
     return requests;
