@@ -1,10 +1,12 @@
 import { ApiError } from '../http/errors.ts';
+import { displayName } from './model-names.ts';
 import type { ServedModel } from './models.ts';
 
 /** A model as `GET /v1/models` shows it. */
 export interface ModelView {
   readonly type: 'model';
   readonly id: string;
+  /** For people: the administrator's label, else what the model is called, else its id. */
   readonly display_name: string;
   readonly description?: string;
   /** Context size in tokens, where known. */
@@ -54,7 +56,7 @@ export function renderModel({ id, label, description, maxInputTokens }: ServedMo
   return {
     type: 'model',
     id,
-    display_name: label ?? id,
+    display_name: label ?? displayName(id) ?? id,
     ...(description !== undefined && { description }),
     ...(maxInputTokens !== null && { max_input_tokens: maxInputTokens }),
   };

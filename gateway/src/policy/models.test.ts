@@ -30,7 +30,7 @@ describe('check', () => {
     const error = refusalOf(policy, 'claude-opus-4-8', ['haiku']);
     expect(error).toMatchObject({ type: 'invalid_request_error', status: 400 });
     expect(error.message).toContain('claude-opus-4-8');
-    expect(error.message).toContain('claude-haiku-4-5-20251001, claude-haiku-5-5: pick one');
+    expect(error.message).toContain('claude-haiku-5-5, claude-haiku-4-5-20251001: pick one');
   });
 
   it('names a few of many, and none of none', () => {

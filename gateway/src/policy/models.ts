@@ -7,6 +7,7 @@ import {
 } from '@claude-gateway/contract';
 import { ApiError } from '../http/errors.ts';
 import { compileAvailableModels, normaliseEntry } from './available-models.ts';
+import { newestFirst } from './model-names.ts';
 import type { ModelRow, PolicySource } from './source.ts';
 
 /** The name that a request carried and the model that it means. */
@@ -197,7 +198,7 @@ function testFor(availableModels: readonly string[] | undefined): (model: Served
 }
 
 function refusal(requested: string, access: ModelAccess): ApiError {
-  const names = access.listed.map(({ id }) => id);
+  const names = newestFirst(access.listed.map(({ id }) => id));
   const shown = names.slice(0, NAMED_IN_ERRORS).join(', ');
   const more = names.length - NAMED_IN_ERRORS;
   const choice =

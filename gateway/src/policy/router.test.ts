@@ -241,7 +241,7 @@ describe('GET /v1/models', () => {
     expect(await response.json()).toEqual({
       type: 'model',
       id: 'claude-opus-4-8',
-      display_name: 'claude-opus-4-8',
+      display_name: 'Claude Opus 4.8',
       max_input_tokens: 1_000_000,
     });
     expect((await ask('/v1/models/claude-haiku-4-5', 'eng')).status).toBe(404);
