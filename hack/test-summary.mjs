@@ -9,6 +9,8 @@ import { delimiter, join, relative } from 'node:path';
 /** Programs that tests are skipped without, any one of each row, and the package of Debian and Ubuntu that has them. */
 const PROGRAMS = [
   { programs: ['chromium', 'chromium-browser', 'google-chrome'], variable: 'CHROMIUM_BIN', from: 'chromium' },
+  { programs: ['curl'], from: 'curl' },
+  { programs: ['jq'], from: 'jq' },
   { programs: ['nginx'], from: 'nginx-light' },
   { programs: ['openssl'], from: 'openssl' },
   { programs: ['pgbouncer'], variable: 'PGBOUNCER_BIN', from: 'pgbouncer' },

@@ -4,6 +4,9 @@
 set -euo pipefail
 
 declare -a packages=()
+for program in curl jq; do
+  type -P "$program" >/dev/null || packages+=("$program")
+done
 type -P tmux >/dev/null || packages+=(tmux)
 if [[ -z ${CHROMIUM_BIN:-} && -z $(type -P chromium chromium-browser google-chrome) ]]; then
   packages+=(chromium)
