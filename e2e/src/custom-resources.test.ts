@@ -223,7 +223,7 @@ describeWithApiServer()('the custom resources, on a real API server', () => {
     const policy = object('SpendPolicy', 'apart', SAMPLES.SpendPolicy[1]);
     await server.call('POST', `${GROUP}/spendpolicies`, { ...policy, status: { observedGeneration: 7 } });
     const path = `${GROUP}/spendpolicies/apart`;
-    expect((await server.call('GET', path)).body['status']).toBeUndefined();
+    expect((await server.call('GET', path)).body['status']).toEqual({ observedGeneration: -1 });
     const status = {
       observedGeneration: 1,
       conditions: [

@@ -212,6 +212,15 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
     const principal = authenticator.authenticate(headers, context, options);
     return principal instanceof Promise ? principal.then(identified) : identified(principal);
   };
+  /** For what clients fetch once they are signed in: reports know people before their first request for a model. */
+  const authenticateAndRemember = (headers: IncomingHttpHeaders, context: RequestContext) => {
+    const remembered = (principal: Principal): Principal => {
+      resources.principals.seen(principal);
+      return principal;
+    };
+    const principal = authenticate(headers, context);
+    return principal instanceof Promise ? principal.then(remembered) : remembered(principal);
+  };
   const limits = await parts.use('sign-in limits', config.rate_limits, () =>
     createSignInLimits(config.rate_limits, clock),
   );
@@ -235,7 +244,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
       }),
       createPolicyRouter({
         policy,
-        authenticate,
+        authenticate: authenticateAndRemember,
         audit,
         clock,
         onSettingsFetched: (principal, origins) => {
@@ -244,7 +253,7 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
         },
       }),
       createUsageRouter({
-        authenticate,
+        authenticate: authenticateAndRemember,
         caps: () => caps.current,
         ledger: store.windows,
         spendSince: (sub, since) => store.usage.spendSince(sub, since),
@@ -261,6 +270,8 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
               increaseRequests: store.increaseRequests,
               ledger: store.windows,
               principals: store.usage,
+              limitsInForce: () => caps.catchUp(),
+              flushSeen: () => resources.principals.flush(),
               compileCaps: (limits) => compileCaps(limits, capOptions(config)),
               authenticate,
               usage: createUsageExport({ usage: store.usage, clock }),

@@ -53,6 +53,8 @@ export class RevisionFeed<Rows extends Revised, Snapshot extends Revised> {
   #stale = false;
   /** Ends the pause between two looks. */
   #wake: (() => void) | undefined;
+  /** Who waits for a look that begins from now on. */
+  readonly #waiting: (() => void)[] = [];
   readonly #stopListening: () => void;
   readonly #loop: Promise<void>;
 
@@ -98,6 +100,19 @@ export class RevisionFeed<Rows extends Revised, Snapshot extends Revised> {
     return () => this.#listeners.delete(listener);
   }
 
+  /**
+   * Reads your writes: resolves when the rows have been looked at anew, so that what was written before is in force here.
+   * Where that look fails it resolves all the same: the next ones go on.
+   */
+  catchUp(): Promise<void> {
+    if (this.#closing.signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      this.#stale = true;
+      this.#wake?.();
+    });
+  }
+
   async close(): Promise<void> {
     this.#closing.abort();
     this.#stopListening();
@@ -108,6 +123,7 @@ export class RevisionFeed<Rows extends Revised, Snapshot extends Revised> {
     const { log, what } = this.#deps;
     while (await this.#pause()) {
       this.#stale = false;
+      const waiting = this.#waiting.splice(0);
       this.#unansweredSince ??= performance.now();
       try {
         await this.#refresh();
@@ -119,7 +135,9 @@ export class RevisionFeed<Rows extends Revised, Snapshot extends Revised> {
           log.warn({ reason: (error as Error).message }, `cannot read ${what}: the last ones stay`);
         this.#away = true;
       }
+      for (const resolve of waiting) resolve();
     }
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
   async #refresh(): Promise<void> {

@@ -13,7 +13,7 @@ import { AdminClient, type Developer } from './caps.ts';
 
 const CLIENT = { id: 'claude-gateway', secret: 'a-client-secret-of-the-development-idp' };
 const JWT_SECRET = 'a-secret-of-at-least-thirty-two-bytes-for-tests';
-const WRITE_KEY = 'a-key-of-at-least-thirty-two-characters-to-write';
+export const WRITE_KEY = 'a-key-of-at-least-thirty-two-characters-to-write';
 /** Every gateway says that it is here, whatever port it listens on: tokens are good at all of them. */
 const PUBLIC_URL = 'http://127.0.0.1:65535';
 

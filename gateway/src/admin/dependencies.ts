@@ -55,6 +55,10 @@ export interface AdminDependencies {
   readonly ledger: Pick<LedgerStore, 'windows'>;
   /** Whoever asks for more becomes known, with their groups. */
   readonly principals: Pick<UsageStore, 'touch'>;
+  /** Resolves when what was written so far is in force on this replica. */
+  readonly limitsInForce: () => Promise<void>;
+  /** Resolves when everybody whom this replica has seen is known to the store. */
+  readonly flushSeen: () => Promise<void>;
   /** As enforcement does it. */
   readonly compileCaps: (limits: LimitSet) => CapReader;
   /** @throws ApiError 401 when the caller is not signed in. */

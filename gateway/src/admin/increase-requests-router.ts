@@ -31,7 +31,7 @@ interface Parts {
 
 /** Requests for more: made by developers with their own sign-in, read by them, resolved by administrators. */
 export function createIncreaseRequestsRouter(dependencies: AdminDependencies, parts: Parts): Router {
-  const { increaseRequests, effective, principals, audit, authenticate, clock } = dependencies;
+  const { increaseRequests, limitsInForce, effective, principals, audit, authenticate, clock } = dependencies;
   const { auth, snapshots, views } = parts;
   const router = Router({ caseSensitive: true, strict: true });
   router.use(INCREASE_REQUESTS_PATH, noStore);
@@ -117,6 +117,7 @@ export function createIncreaseRequestsRouter(dependencies: AdminDependencies, pa
       { actor: callerOf(request).actor, note, now: clock() },
     );
     const resolved = resolvedOf(result);
+    await limitsInForce();
     tell('admin.increase_request.approve', callerOf(request).actor, resolved.request);
     const [view] = await render([resolved.request]);
     const spendLimit =

@@ -30,10 +30,10 @@ interface Parts {
 
 /** The limits themselves: list, get, set, delete. */
 export function createLimitsRouter(
-  dependencies: Pick<AdminDependencies, 'limits' | 'audit' | 'clock'>,
+  dependencies: Pick<AdminDependencies, 'limits' | 'limitsInForce' | 'audit' | 'clock'>,
   { auth, snapshots, views }: Parts,
 ): Router {
-  const { limits, audit, clock } = dependencies;
+  const { limits, limitsInForce, audit, clock } = dependencies;
   const router = Router({ caseSensitive: true, strict: true });
 
   router.get(LIMITS_PATH, async (request, response) => {
@@ -52,6 +52,7 @@ export function createLimitsRouter(
     const input = readLimit(jsonOf(request));
     const { limit } = await write(request, input);
     if (input.pool.change !== 'keep') await writePool(request, limit, input);
+    await limitsInForce();
     const snapshot = await snapshots.current();
     const written = snapshot.get(limit.id) ?? limit;
     response.set('etag', etagOf(written)).json(await views.one(written, snapshot));
@@ -74,6 +75,7 @@ export function createLimitsRouter(
     await remove(request, limit, reason, preconditionsOf(request, limit));
     const pool = poolOf(limit, snapshot);
     if (pool !== undefined && pool.owner === null) await remove(request, pool, reason, {});
+    await limitsInForce();
     response.json({ type: 'spend_limit_deleted', id: limit.id });
   });
 

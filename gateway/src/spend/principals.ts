@@ -57,6 +57,11 @@ export class PrincipalLog {
     this.#timer ??= setTimeout(() => void this.#flush(), this.#flushMs).unref();
   }
 
+  /** Writes what is waiting now. */
+  flush(): Promise<void> {
+    return this.#waiting.size === 0 ? this.#flushing : this.#flush();
+  }
+
   /** Writes what is waiting, once. */
   async close(): Promise<void> {
     this.#closed = true;

@@ -86,6 +86,8 @@ export function useAdminServer(
       increaseRequests: store.increaseRequests,
       ledger: store.ledger,
       principals: store.usage,
+      limitsInForce: () => Promise.resolve(),
+      flushSeen: () => Promise.resolve(),
       compileCaps,
       authenticate: ({ authorization }) => personOf(authorization),
       audit: (event, fields) => audited.push([event, fields]),

@@ -102,6 +102,29 @@ describe('LimitFeed on PostgreSQL', () => {
 });
 
 describe('LimitFeed', () => {
+  it('has what was written before somebody asks it to catch up, also when it is at it already', async () => {
+    const limits = new Limits();
+    const { feed } = await start(limits, NEVER_MS);
+    for (let amount = 1n; amount <= 20n; amount++) {
+      if (amount % 2n === 0n) limits.tell();
+      if (amount % 3n === 0n) await sleep(1);
+      limits.set([limit(ORGANIZATION, amount)]);
+      await feed.catchUp();
+      expect(amountOf(feed)).toBe(amount);
+    }
+  });
+
+  it('lets nobody wait for ever, when it cannot read or is closed', async () => {
+    const limits = new Limits();
+    const { feed } = await start(limits, 20);
+    limits.away = true;
+    await feed.catchUp();
+    const waiting = feed.catchUp();
+    await feed.close();
+    await waiting;
+    await feed.catchUp();
+  });
+
   it('has the limits from the start, and new ones as soon as it is told', async () => {
     const limits = new Limits();
     limits.set([limit(ORGANIZATION, 1n)]);
