@@ -12,6 +12,7 @@ export {
   type ModelPrices,
   type Provider,
 } from './catalog.ts';
+export { closestName } from './closest-name.ts';
 export { addressRefusal, hostRefusal, isLoopbackName } from './destinations.ts';
 export { referencesIn } from './expansion.ts';
 export { compileGroupsPath, type GroupsPath } from './groups-path.ts';

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { closestName } from '@claude-gateway/contract';
 import type { RevokeTarget } from './auth/session/revoke-command.ts';
 
 export type Command =
@@ -31,6 +32,19 @@ Environment:
   CLAUDE_GATEWAY_IDP_CONNECT_BY_HOSTNAME    1: the proxy resolves those of identity providers with use_proxy
 `;
 
+const OPTIONS = {
+  config: { type: 'string' },
+  check: { type: 'boolean' },
+  'print-schema': { type: 'boolean' },
+  user: { type: 'string' },
+  sub: { type: 'string' },
+  session: { type: 'string' },
+  version: { type: 'boolean', short: 'v' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
+const COMMANDS = ['sessions', 'revoke'];
+
 /** @throws UsageError */
 export function parseCommandLine(args: readonly string[]): Command {
   const { values, positionals } = parse(args);
@@ -39,6 +53,9 @@ export function parseCommandLine(args: readonly string[]): Command {
   if (values['print-schema'] === true) return { kind: 'print-schema' };
   const [name, ...rest] = positionals;
   if (rest.length > 0) throw new UsageError(`unexpected argument "${rest[0]}"`);
+  if (name !== undefined && !COMMANDS.includes(name)) {
+    throw new UsageError(`unknown command "${name}"${didYouMean(closestName(name, COMMANDS))}`);
+  }
   const config = values.config;
   if (config === undefined || config === '') throw new UsageError('--config names no file');
   switch (name) {
@@ -46,10 +63,8 @@ export function parseCommandLine(args: readonly string[]): Command {
       return values.check === true ? { kind: 'check', config } : { kind: 'serve', config };
     case 'sessions':
       return { kind: 'sessions', config, user: values.user };
-    case 'revoke':
-      return { kind: 'revoke', config, target: revokeTarget(values) };
     default:
-      throw new UsageError(`unknown command "${name}"`);
+      return { kind: 'revoke', config, target: revokeTarget(values) };
   }
 }
 
@@ -58,20 +73,21 @@ function parse(args: readonly string[]) {
     return parseArgs({
       args: [...args],
       allowPositionals: true,
-      options: {
-        config: { type: 'string' },
-        check: { type: 'boolean' },
-        'print-schema': { type: 'boolean' },
-        user: { type: 'string' },
-        sub: { type: 'string' },
-        session: { type: 'string' },
-        version: { type: 'boolean', short: 'v' },
-        help: { type: 'boolean', short: 'h' },
-      },
+      options: OPTIONS,
     });
   } catch (error) {
-    throw new UsageError((error as Error).message);
+    const { code, message } = error as NodeJS.ErrnoException;
+    const [, typed] = /'--([^' ]+)'/.exec(message) ?? [];
+    if (code !== 'ERR_PARSE_ARGS_UNKNOWN_OPTION' || typed === undefined) throw new UsageError(message);
+    const meant = closestName(typed, Object.keys(OPTIONS));
+    throw new UsageError(
+      `unknown option --${typed}${didYouMean(meant === undefined ? undefined : `--${meant}`)}`,
+    );
   }
+}
+
+function didYouMean(name: string | undefined): string {
+  return name === undefined ? '' : `; did you mean ${name}?`;
 }
 
 function revokeTarget(values: { user?: string; sub?: string; session?: string }): RevokeTarget {
