@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Gets the programs that end-to-end tests drive: a browser, a terminal multiplexer, and for CI Prometheus and PgBouncer. Installs them where that can be
-# done without asking (Debian, as root); elsewhere says what is missing, and the tests that need it are skipped.
+# Gets the programs that end-to-end tests drive: a browser, a terminal multiplexer, and for CI Prometheus, PgBouncer and nginx. Installs them
+# where that can be done without asking (Debian, as root); elsewhere says what is missing, and the tests that need it are skipped.
 set -euo pipefail
 
 declare -a packages=()
@@ -15,6 +15,7 @@ fi
 if [[ -n ${CI:-} ]]; then
   type -P promtool >/dev/null || packages+=(prometheus)
   PATH=$PATH:/usr/sbin type -P "${PGBOUNCER_BIN:-pgbouncer}" >/dev/null || packages+=(pgbouncer)
+  PATH=$PATH:/usr/sbin type -P "${NGINX_BIN:-nginx}" >/dev/null || packages+=(nginx-light)
 fi
 ((${#packages[@]})) || exit 0
 
@@ -22,7 +23,8 @@ if type -P apt-get >/dev/null && [[ $(id -u) == 0 ]]; then
   echo "Installing ${packages[*]} for the end-to-end tests …" >&2
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq >/dev/null
-  apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null </dev/null
+  # Of a machine in this run level no service is started.
+  RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null </dev/null
   exit
 fi
 
