@@ -311,8 +311,16 @@ async function compose(config: GatewayConfig, resources: Resources, parts: Parts
     };
     try {
       const principal = authenticate(request.headers, context);
-      if (principal instanceof Promise) principal.then(serve).catch(refuse);
-      else serve(principal);
+      if (!(principal instanceof Promise)) serve(principal);
+      else {
+        principal
+          .then((known) => {
+            // Gone meanwhile: nothing of it would ever end.
+            if (response.destroyed) logWhenAnswered(request, response, context);
+            else serve(known);
+          })
+          .catch(refuse);
+      }
     } catch (error) {
       refuse(error);
     }

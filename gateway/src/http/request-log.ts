@@ -11,7 +11,7 @@ export function logWhenAnswered(
   response: ServerResponse,
   context: RequestContext,
 ): void {
-  response.once('close', () => {
+  const write = (): void => {
     context.log.info(
       {
         request_id: context.id,
@@ -24,7 +24,9 @@ export function logWhenAnswered(
       },
       'request',
     );
-  });
+  };
+  if (response.destroyed) write();
+  else response.once('close', write);
 }
 
 /** An id of the client's or of a proxy in front, as far as it is fit for a log line. */

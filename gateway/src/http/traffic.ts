@@ -58,6 +58,7 @@ export class TrackedRequest implements RequestTraffic, Entry<TrackedRequest> {
   #written = 0;
   /** Since when the client has taken nothing; 0 while it does. */
   #stalledAt = 0;
+  #ended = false;
 
   constructor(
     traffic: Traffic,
@@ -95,6 +96,7 @@ export class TrackedRequest implements RequestTraffic, Entry<TrackedRequest> {
   }
 
   identified(person: string): void {
+    // Also when it is over: what is taken then would never be given back.
     if (this.#network === undefined) return;
     const { byPerson, byNetwork, limits } = this.#traffic;
     byNetwork.add(this.#network, -1);
@@ -111,6 +113,7 @@ export class TrackedRequest implements RequestTraffic, Entry<TrackedRequest> {
   }
 
   reserveBody(bytes: number): void {
+    if (this.#ended) return;
     const { budget, limits } = this.#traffic;
     const result = budget.take(bytes, this.#person, limits);
     if (result === 'taken') {
@@ -134,8 +137,10 @@ export class TrackedRequest implements RequestTraffic, Entry<TrackedRequest> {
   /** The answer is over: gives everything back, and sees to what the client may still be sending. */
   end(): void {
     const { inFlight, byNetwork, byPerson, budget } = this.#traffic;
+    this.#ended = true;
     inFlight.delete(this);
     if (this.#network !== undefined) byNetwork.add(this.#network, -1);
+    this.#network = undefined;
     if (this.#person !== undefined) byPerson.add(this.#person, -1);
     if (this.#reserved > 0) budget.giveBack(this.#reserved, this.#reservedFor);
     if (!this.#request.complete) discardBody(this.#request, this.#traffic.limits.discardMs);

@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { mintBearer } from './harness/bearer.ts';
-import { GatewayProcess } from './harness/gateway-process.ts';
+import { mintBearer } from '../harness/bearer.ts';
+import { GatewayProcess } from '../harness/gateway-process.ts';
 
 const MIB = 1024 * 1024;
 const SECRET = 'a-secret-of-at-least-thirty-two-bytes-for-tests';
