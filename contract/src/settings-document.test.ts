@@ -59,6 +59,15 @@ describe('validateSettingsDocument', () => {
       'managedMcpServers.a.env',
       /name a program/,
     ],
+    [{ gatewayInternalNetworks: '203.0.114.0/24' }, 'gatewayInternalNetworks', /a list of IPv4 networks/],
+    [{ gatewayInternalNetworks: ['203.0.114.0'] }, 'gatewayInternalNetworks[0]', /IPv4 network of \/8/],
+    [{ gatewayInternalNetworks: ['203.0.0.0/7'] }, 'gatewayInternalNetworks[0]', /refuse to sign in/],
+    [{ gatewayInternalNetworks: [1] }, 'gatewayInternalNetworks[0]', /IPv4 network/],
+    [
+      { gatewayInternalNetworks: Array.from({ length: 5 }, (_, i) => `8.${i}.0.0/16`) },
+      'gatewayInternalNetworks',
+      /4 networks at most/,
+    ],
     [{ cleanupPeriodDays: 0 }, 'cleanupPeriodDays', /more than 0/],
     [{ feedbackSurveyRate: 5 }, 'feedbackSurveyRate', /1 at most/],
     [

@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net';
 import { DESKTOP_RESERVED_KEYS, SETTINGS_ALIASES, SETTINGS_KEYS } from './settings-keys.ts';
 import { isObject, kindOf, Review, type DocumentVerdict } from './settings-review.ts';
 import type { SettingShape } from './settings-shapes.ts';
@@ -25,6 +26,7 @@ export function validateSettingsDocument(document: unknown): DocumentVerdict {
       review.problem(alias, `is another name of ${key}, which stands here too: keep ${key} alone`);
   }
   reviewAvailableModels(review, document['availableModels']);
+  reviewInternalNetworks(review, document['gatewayInternalNetworks']);
   return review.verdict();
 }
 
@@ -54,6 +56,30 @@ const DESKTOP_SHAPES: Readonly<Record<string, SettingShape>> = {
   coworkEgressAllowedHosts: 'strings',
   builtinToolPolicy: { recordOf: { oneOf: ['allow', 'ask'] } },
 };
+
+const MAX_INTERNAL_NETWORKS = 4;
+const MIN_PREFIX_LENGTH = 8;
+
+/** Where one of these is wrong, clients refuse every sign-in: what their own gateway takes without looking. */
+function reviewInternalNetworks(review: Review, networks: unknown): void {
+  const path = 'gatewayInternalNetworks';
+  if (networks === undefined) return;
+  if (!Array.isArray(networks)) {
+    review.problem(path, `must be a list of IPv4 networks such as 203.0.114.0/24, not ${kindOf(networks)}`);
+    return;
+  }
+  if (networks.length > MAX_INTERNAL_NETWORKS)
+    review.problem(path, `must have ${MAX_INTERNAL_NETWORKS} networks at most, not ${networks.length}`);
+  for (const [index, network] of (networks as unknown[]).entries()) {
+    const [address = '', length = '', ...rest] = typeof network === 'string' ? network.split('/') : [];
+    const bits = /^\d{1,2}$/.test(length) ? Number(length) : NaN;
+    if (isIPv4(address) && bits >= MIN_PREFIX_LENGTH && bits <= 32 && rest.length === 0) continue;
+    review.problem(
+      `${path}[${index}]`,
+      `must be an IPv4 network of /${MIN_PREFIX_LENGTH} to /32, such as 203.0.114.0/24, or clients refuse to sign in`,
+    );
+  }
+}
 
 /** Names that mean a model only inside the client: the gateway sees what they resolve to. */
 const CLIENT_ALIASES: ReadonlySet<string> = new Set(['default', 'best', 'opusplan', 'inherit']);

@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import type { GatewayConfig } from '@claude-gateway/contract';
 import { ConfigError, restartRequired } from '@claude-gateway/contract';
 import { openStore, StoreUnavailableError, type Store } from '@claude-gateway/prisma';
+import { CertificateExpiry } from './certificate-expiry.ts';
 import { readConfiguration, type ConfigurationVersion } from './configuration-source.ts';
 import { Listener } from './http/listener.ts';
 import { contentsOf, watchFiles, type FileContents } from './http/watched-files.ts';
@@ -48,6 +49,7 @@ export class Gateway {
   #runtime: Runtime;
   #watcher: { close(): void } | undefined;
   #tlsWatcher: { close(): void } | undefined;
+  readonly #expiry: CertificateExpiry;
   #retry: NodeJS.Timeout | undefined;
   /** One reload at a time; a notice during one makes another. */
   #reloading: Promise<void> = Promise.resolve();
@@ -61,6 +63,7 @@ export class Gateway {
       runtime: Runtime;
       listener: Listener;
       metrics: MetricsServer | undefined;
+      expiry: CertificateExpiry;
     },
   ) {
     this.#options = options;
@@ -70,6 +73,7 @@ export class Gateway {
     this.#runtime = started.runtime;
     this.#listener = started.listener;
     this.#metrics = started.metrics;
+    this.#expiry = started.expiry;
     this.#watch();
   }
 
@@ -80,6 +84,7 @@ export class Gateway {
     let listening: Listener | undefined;
     let ledger: ReplicaLedger | undefined;
     let policyRevision = (): bigint => 0n;
+    const expiry = new CertificateExpiry(log, Date.now);
     const abandonedReads = new AbandonedReads();
     const metrics =
       config.metrics === undefined
@@ -142,11 +147,14 @@ export class Gateway {
       ({ policyRevision } = runtime);
       ledger.policyChanged();
       for (const warning of runtime.warnings) log.warn(warning);
+      const { tls } = config.listen;
+      const certificate = tls === undefined ? undefined : readCertificate(tls);
+      if (tls !== undefined && certificate !== undefined) expiry.watch(certificate.cert, tls.cert);
       const listener = new Listener(
         {
           host: config.listen.host,
           port: config.listen.port,
-          ...(config.listen.tls === undefined ? {} : { tls: readCertificate(config.listen.tls) }),
+          ...(certificate === undefined ? {} : { tls: certificate }),
           maxHeaderBytes: config.limits.max_request_header_bytes,
           log,
           audit,
@@ -179,10 +187,12 @@ export class Gateway {
         runtime,
         listener,
         metrics: metricsServer,
+        expiry,
       });
       policyRevision = () => gateway.#runtime.policyRevision();
       return gateway;
     } catch (error) {
+      expiry.close();
       await metricsServer?.close();
       await runtime?.parts.close();
       await ledger?.close(0);
@@ -209,6 +219,7 @@ export class Gateway {
     this.#options.log.info({ in_flight: this.#listener.inFlight, delay_seconds: delay / 1000 }, 'draining');
     this.#watcher?.close();
     this.#tlsWatcher?.close();
+    this.#expiry.close();
     const deadline = performance.now() + delay + grace_seconds * 1000;
     const cut = await this.#listener.drain(delay, grace_seconds * 1000);
     // What clients left behind is read on as long as a request could have been served, and no longer.
@@ -280,7 +291,9 @@ export class Gateway {
   #reloadCertificate(tls: { cert: string; key: string }): void {
     const { log } = this.#options;
     try {
-      this.#listener.setCertificate(readCertificate(tls));
+      const pair = readCertificate(tls);
+      this.#listener.setCertificate(pair);
+      this.#expiry.watch(pair.cert, tls.cert);
       log.info({ cert: tls.cert }, 'TLS certificate reloaded');
     } catch (error) {
       const reason = (error as Error).message;

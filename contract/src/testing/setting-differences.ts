@@ -19,6 +19,7 @@ export const REVIEWED_SETTINGS: Readonly<Record<string, string>> = {
   'lenient extraKnownMarketplaces.__probe.source':
     'a name that must be that of the marketplace; sources of plugins',
   'strict env.__probe': 'documented as strings, and an object is no environment variable',
+  'strict gatewayInternalNetworks': 'the client refuses what its gateway takes',
   'strict hooks.__probe.0.hooks': 'hooks of unknown events are looked at, too',
   'strict blockedMarketplaces.0.source': 'a sentinel that one build in several knows',
   'strict managedMcpServers.__probe.url': 'named together with the missing type',
