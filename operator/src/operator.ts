@@ -127,13 +127,14 @@ export class Operator {
 
   #lead(): void {
     const { environment, client, log, openStore, now, databaseInterval } = this.#options;
-    const { watchNamespaces, gatewayImage } = environment;
+    const { watchNamespaces, gatewayImage, podNamespace, operatorName } = environment;
     this.#leading = true;
     const applier = new Applier({ client, fieldManager: FIELD_MANAGER, hashAnnotation: HASH_ANNOTATION });
     const namespaces = watchNamespaces.length === 0 ? [undefined] : watchNamespaces;
     for (const namespace of namespaces) {
       const scope = new Scope({
         namespace,
+        identity: `${podNamespace}/${operatorName}`,
         client,
         applier,
         events: this.#events,

@@ -3,7 +3,7 @@ import type { ClaudeGateway, ManagedSettings, SpendPolicy } from '@claude-gatewa
 import type { Store } from '@claude-gateway/prisma';
 import type { PolicyResource } from './controllers/policies/compiled.ts';
 import { managedSettingsFacts, spendPolicyFacts } from './controllers/policies/facts.ts';
-import { byNamespace, PolicyIndex } from './controllers/policies/policy-index.ts';
+import { BY_NAMESPACE, byNamespace, PolicyIndex } from './controllers/policies/policy-index.ts';
 import { PolicyReconciler } from './controllers/policies/policy-reconciler.ts';
 import { subjectsOf } from './controllers/policies/subjects.ts';
 import { RowsReconciler } from './controllers/policies/rows-reconciler.ts';
@@ -38,10 +38,11 @@ import {
 import { reasonOrError } from './kube/errors.ts';
 import type { EventRecorder } from './kube/events.ts';
 import { Informer, type InformerOptions } from './kube/informer.ts';
-import { CONFIG_MAPS, keyOf, type KubeObject, type ResourceType } from './kube/objects.ts';
+import { CONFIG_MAPS, keyOf, splitKey, type KubeObject, type ResourceType } from './kube/objects.ts';
 import { OptionalInformer } from './kube/optional-informer.ts';
 import type { ReconcileResult } from './kube/work-queue.ts';
 import type { OperatorMetrics } from './metrics.ts';
+import { NamespaceClaims } from './namespace-claims.ts';
 import { CHILD_TYPES, OPTIONAL_CHILD_TYPES } from './resources/children.ts';
 import { SECRETS } from './resources/types.ts';
 import { managedSettingsStatus } from './status/managed-settings-status.ts';
@@ -50,6 +51,8 @@ import { spendPolicyStatus } from './status/spend-policy-status.ts';
 export interface ScopeOptions {
   /** Absent: all namespaces. */
   readonly namespace: string | undefined;
+  /** `namespace/name` of this operator, the same for all its replicas. */
+  readonly identity: string;
   readonly client: KubeClient;
   readonly applier: Applier;
   readonly events: EventRecorder;
@@ -63,6 +66,9 @@ export interface ScopeOptions {
   readonly databaseInterval?: number | undefined;
 }
 
+/** Events are forgotten after an hour, and one that happens again within ten minutes has a count, in ms. */
+const TELL_AGAIN_MS = 300_000;
+
 /** Everything that is reconciled in one namespace, or in all of them. What a resource refers to is in its own namespace. */
 export class Scope {
   readonly #informers: readonly { start(): Promise<void>; stop(): Promise<void> }[];
@@ -70,6 +76,7 @@ export class Scope {
   readonly #controllers: ReadonlyMap<string, Controller<KubeObject>>;
   readonly #databases: Databases;
   readonly #index: PolicyIndex;
+  readonly #claims: NamespaceClaims;
 
   constructor(options: ScopeOptions) {
     const {
@@ -129,6 +136,37 @@ export class Scope {
       enqueue(policy.kind === 'SpendPolicy' ? 'spend-policy' : 'managed-settings', keyOf(policy));
     const index = new PolicyIndex({ gateways, spendPolicies, managedSettings }, enqueuePolicy);
     this.#index = index;
+    const claims = new NamespaceClaims({
+      client,
+      identity: options.identity,
+      log,
+      isOccupied: (name) =>
+        [gateways, spendPolicies, managedSettings].some(
+          (informer) => informer.byIndex(BY_NAMESPACE, name).length > 0,
+        ),
+      onChange: (name) => {
+        for (const gateway of gateways.byIndex(BY_NAMESPACE, name)) {
+          enqueue('claude-gateway', keyOf(gateway));
+          enqueue('rows', keyOf(gateway));
+        }
+        for (const policy of spendPolicies.byIndex(BY_NAMESPACE, name)) enqueuePolicy(policy);
+        for (const policy of managedSettings.byIndex(BY_NAMESPACE, name)) enqueuePolicy(policy);
+      },
+    });
+    this.#claims = claims;
+    /** Leaves a key alone where another operator works, and tells whoever looks at a gateway there. */
+    const standBack = (key: string): ReconcileResult | void => {
+      const gateway = gateways.get(key);
+      const note = claims.standsBack(splitKey(key).namespace ?? '');
+      if (gateway === undefined || note === undefined) return;
+      events.record(CLAUDE_GATEWAYS, gateway, {
+        type: 'Warning',
+        reason: 'OtherOperator',
+        action: 'StandBack',
+        note: `${note}.`,
+      });
+      return { requeueAfter: TELL_AGAIN_MS };
+    };
     const policiesOf = (keys: readonly string[]): PolicyResource[] =>
       keys.flatMap((key) => {
         const gateway = gateways.get(key);
@@ -216,7 +254,10 @@ export class Scope {
       name,
       new Controller<T>({
         primary,
-        reconcile,
+        reconcile: async (key) => {
+          if (claims.holds(splitKey(key).namespace ?? '')) return reconcile(key);
+          return name === 'claude-gateway' ? standBack(key) : undefined;
+        },
         log,
         onReconciled: (_, duration, error) => options.metrics.reconciled(name, duration, error),
         ...more,
@@ -308,6 +349,7 @@ export class Scope {
   /** Ends the work under way, and gives up what takes longer than `grace` ms. */
   async stop(grace: number): Promise<void> {
     await Promise.all([...this.#controllers.values()].map((controller) => controller.stop(grace)));
+    await this.#claims.stop();
     this.#index.stop();
     await this.#databases.close();
     await Promise.all(this.#informers.map((informer) => informer.stop()));

@@ -70,6 +70,7 @@ const PATHS: Readonly<Record<string, string>> = {
   HorizontalPodAutoscaler: '/apis/autoscaling/v2/namespaces/NS/horizontalpodautoscalers',
   PodDisruptionBudget: '/apis/policy/v1/namespaces/NS/poddisruptionbudgets',
   ServiceMonitor: '/apis/monitoring.coreos.com/v1/namespaces/NS/servicemonitors',
+  Lease: '/apis/coordination.k8s.io/v1/namespaces/NS/leases',
   Event: '/apis/events.k8s.io/v1/namespaces/NS/events',
   ...Object.fromEntries(
     KINDS.map(({ kind, plural }) => [kind, `/apis/claudegateway.dev/v1alpha1/namespaces/NS/${plural}`]),

@@ -21,7 +21,10 @@ export interface LeaderElectorOptions {
   readonly namespace: string;
   /** Of the Lease. */
   readonly name: string;
-  /** Of this process and no other, not even its predecessor in the same pod. */
+  /**
+   * Of this process and no other, not even its predecessor in the same pod; processes of which something else lets one stand
+   * at a time may share it, and then need not wait for each other.
+   */
   readonly identity: string;
   /** How long others wait after they last saw the holder renew, in ms: whole seconds. Default 15 000. */
   readonly leaseDuration?: number;
@@ -29,6 +32,8 @@ export interface LeaderElectorOptions {
   readonly renewDeadline?: number;
   /** Between tries, in ms. Default 2000. */
   readonly retryPeriod?: number;
+  /** Whether `stop` gives the Lease up, instead of letting it run out. Default true. */
+  readonly releaseOnStop?: boolean;
   readonly onElected: () => void;
   /** Told once, after which this elector is at its end: stop all work and exit. */
   readonly onLost: (reason: string) => void;
@@ -96,12 +101,13 @@ export class LeaderElector {
   }
 
   /**
-   * Stops standing, and gives the Lease up so that another may take it at once. To be called after all work has ended;
+   * Stops standing, and gives the Lease up (`releaseOnStop`) so that another may take it at once. To be called after all work has ended;
    * until then the Lease is renewed. Does not tell onLost.
    */
   async stop(): Promise<void> {
     this.#abort.abort();
     await this.#running;
+    if (this.#options.releaseOnStop === false) this.#elected = false;
     if (!this.leading) return;
     try {
       await this.#release();

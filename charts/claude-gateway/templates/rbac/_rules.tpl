@@ -83,4 +83,12 @@
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+# By this Lease one of several operators works in a namespace. RBAC cannot limit create by name.
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [claudegateway-namespace]
+  verbs: [get, update]
 {{- end }}
