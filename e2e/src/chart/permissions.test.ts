@@ -34,6 +34,8 @@ const WHERE_GATEWAYS_ARE: Readonly<Record<string, string>> = {
   'gateway.networking.k8s.io/httproutes': OWN,
   'monitoring.coreos.com/servicemonitors': OWN,
   'events.k8s.io/events': 'create patch',
+  // And what it may do to the one by which it claims a namespace, below.
+  'coordination.k8s.io/leases': 'create',
 };
 
 /** And in its own namespace. */
@@ -132,6 +134,17 @@ describeWithHelm(TestApiServer.PROGRAMS, (helm) => {
     expect(await allowed('one', 'other')).toEqual({});
     expect(await allowed('one', '')).toEqual({});
   }, 120_000);
+
+  it('may renew the Lease by which it claims a namespace, and no other one there', async () => {
+    const operator = 'system:serviceaccount:one:test-claude-gateway-operator';
+    const mayDo = (verb: string, lease: string): Promise<boolean> =>
+      may(operator, verb, 'coordination.k8s.io', 'leases', 'team', lease);
+    for (const verb of ['get', 'update']) {
+      expect(await mayDo(verb, 'claudegateway-namespace')).toBe(true);
+      expect(await mayDo(verb, 'somebody-elses')).toBe(false);
+    }
+    expect(await mayDo('delete', 'claudegateway-namespace')).toBe(false);
+  });
 
   it('may do in every namespace the same, in cluster scope', async () => {
     expect(await allowed('two', 'other')).toEqual(WHERE_GATEWAYS_ARE);
