@@ -271,11 +271,23 @@ class Admission<C extends AdmissionCall> {
           short.map(({ cap }) => cap),
           result.shortages,
         );
+      case 'short':
+        return this.#nothingToWaitFor(result.shortages);
       case 'unavailable':
       case 'failed':
-      case 'short':
         return this.#decide(result);
     }
+  }
+
+  /** No settlement of anybody makes room for what was waited for. It may have been spent meanwhile, so smaller demands are tried. */
+  #nothingToWaitFor(shortages: readonly Shortage[]): Admitted | Promise<Admitted> {
+    if (this.#shrinks++ < MOST_SHRINKS) return this.#improve(shortages);
+    throw this.#refusal(
+      this.#caps.flatMap((cap) => {
+        const shortage = shortages.find(({ window }) => window.id === cap.window.id);
+        return shortage === undefined ? [] : [this.#blocked(cap, shortage)];
+      }),
+    );
   }
 
   #leastOutcome(estimate: Estimate, floor: number): Estimate {

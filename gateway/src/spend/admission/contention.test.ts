@@ -114,6 +114,29 @@ describe('requests that only others in flight leave no room for', () => {
     });
   });
 
+  it.each(['refuse', 'shrink_output'] as const)(
+    'do not stop the replica once a limit has been lowered below what was leased of it (%s)',
+    async (whenShort) => {
+      const long = { period: 'monthly', whenShort } as const;
+      const spend = await bed({ limits: [limit({ amount: 100n * DOLLAR, ...long })], maxWaitMs: 2_000 });
+      const principal = somebody();
+      // $0.90 is spent, and more than the new limit is leased beyond it.
+      const first = await admission(() => spend.admit(callOf({ principal, maxTokens: 40_000 })));
+      answer(first, { input_tokens: 10, output_tokens: 36_000 });
+      // The first of them is new, and looked at first.
+      spend.setLimits([
+        limit({ amount: 1_000n * DOLLAR, period: 'daily', whenShort }),
+        limit({ amount: DOLLAR, ...long }),
+      ]);
+      const before = performance.eventLoopUtilization();
+      const text = 'x'.repeat(60_000);
+      const error = await refusal(() => spend.admit(callOf({ principal, text, maxTokens: 32_000 })));
+      expect(error.message).toMatch(/^spend limit reached · .* of your monthly limit of \$1\.00 is left/);
+      // Nothing could come back that it would have had to wait for, and it did not ask again and again.
+      expect(performance.eventLoopUtilization(before).active).toBeLessThan(1_000);
+    },
+  );
+
   it('are refused for good as soon as what was spent leaves no room', async () => {
     const spend = await bed({
       limits: [limit({ amount: DOLLAR, period: 'daily', whenShort: 'shrink_output' })],

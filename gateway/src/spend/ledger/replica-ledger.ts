@@ -381,14 +381,18 @@ export class ReplicaLedger implements Ledger {
   /** What is settled never comes back, and nothing fits in less than it: PostgreSQL need not be asked to say no. */
   #hopeless(needs: readonly WindowNeed[]): HoldResult | undefined {
     const shortages = [];
-    for (const { window, cap, amount } of needs) {
-      const account = this.#leases.get(window.id);
+    for (const need of needs) {
+      const { window, cap, amount } = need;
+      // Under the cap of this request: the lease may have been taken under a wider one.
+      const account = this.#leases.get(window.id) && this.#leases.of(need);
       const isKnown = account !== undefined && account.toldAt !== -Infinity;
       const spent = isKnown ? account.spent + account.unsettled : 0n;
       const least = isKnown && amount === 0n ? 1n : amount;
       // Nobody has been asked to give anything back yet.
       if (spent + least > cap) {
-        shortages.push({ window, available: isKnown ? account.attainable : cap, spent });
+        const left = spent < cap ? cap - spent : 0n;
+        const available = isKnown && account.attainable < left ? account.attainable : left;
+        shortages.push({ window, available, spent });
       }
     }
     return shortages.length === 0 ? undefined : { state: 'short', shortages };
