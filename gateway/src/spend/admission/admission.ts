@@ -110,6 +110,8 @@ export function createSpend<C extends AdmissionCall>(deps: SpendDeps<C>): Spend<
 
 /** How often a request that was made smaller is tried again at once, because others took what was left meanwhile. */
 const MOST_SHRINKS = 3;
+/** How often something smaller is tried because what it waited for was spent meanwhile, by one settlement after the other. */
+const MOST_OUTSPENT = 32;
 /** A conversation is remembered while its cap has room for fewer requests like its last. */
 const CLOSE_REQUESTS = 8n;
 
@@ -132,6 +134,7 @@ class Admission<C extends AdmissionCall> {
   #remembered = false;
   #counted = false;
   #shrinks = 0;
+  #outspent = 0;
   /** Until when it may wait, by the clock that timers go by, in ms. */
   #patientUntil: number | undefined;
   #closeToCap = false;
@@ -281,7 +284,7 @@ class Admission<C extends AdmissionCall> {
 
   /** No settlement of anybody makes room for what was waited for. It may have been spent meanwhile, so smaller demands are tried. */
   #nothingToWaitFor(shortages: readonly Shortage[]): Admitted | Promise<Admitted> {
-    if (this.#shrinks++ < MOST_SHRINKS) return this.#improve(shortages);
+    if (this.#outspent++ < MOST_OUTSPENT) return this.#improve(shortages);
     throw this.#refusal(
       this.#caps.flatMap((cap) => {
         const shortage = shortages.find(({ window }) => window.id === cap.window.id);
